@@ -1,0 +1,16 @@
+"""Fixtures shared by all tests."""
+
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of public development data, or skip where it is missing."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the public development data (../shared/data) is not on this machine")
+    return SHARED_DATA

@@ -1,0 +1,356 @@
+"""Every setting of preppo, as frozen and validated data.
+
+The sections follow `preppo.toml`. They live in the lowest layer because every layer above is configured by
+them; they hold no behaviour beyond validation and hashing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Pool = Literal["original", "new", "eval"]
+Rule = Literal["pre_ppo", "variance", "learnability", "band", "rip", "random", "all"]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """A part of the settings: immutable, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=())
+
+
+class FieldSpec(Section):
+    """How one value is taken out of a row.
+
+    Exactly one of `column`, `template`, `value`, `object` is given. `extract` (a regular expression with one group; the
+    last match counts), `map` (exact replacements) and `default` (for a null) are applied in this order.
+    `index` picks one element where the column holds a list. `column` may be a dotted path into nested objects.
+    """
+
+    column: str | None = None
+    template: str | None = None
+    value: Any = None
+    object: dict[str, Any] | None = None
+    index: int | None = None
+    extract: str | None = None
+    map: dict[str, Any] | None = None
+    default: Any = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> FieldSpec:
+        origins = [n for n in ("column", "template", "value", "object") if getattr(self, n) is not None]
+        if len(origins) != 1:
+            msg = f"needs exactly one of column, template, value, object; has {origins or 'none'}"
+            raise ValueError(msg)
+        return self
+
+
+def _column(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"template": value} if "{" in value else {"column": value}
+    return value
+
+
+def _literal(value: Any) -> Any:
+    return {"value": value} if isinstance(value, str) else value
+
+
+ColumnField = Annotated[FieldSpec, BeforeValidator(_column)]  # a bare string names a column, or is a "{template}"
+LiteralField = Annotated[FieldSpec, BeforeValidator(_literal)]  # a bare string is the value itself
+
+
+class Where(Section):
+    """Keep a row only if the condition holds. Rows filtered out are counted, never silently lost."""
+
+    column: str
+    equals: Any = None
+    is_in: list[Any] | None = None
+    not_in: list[Any] | None = None
+    not_null: bool | None = None
+    matches: str | None = None
+
+
+class SourceSettings(Section):
+    """One `[[source]]`: where prompts come from, and how a row becomes a prompt."""
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")]
+    path: str | list[str] | None = None
+    dataset: str | None = None
+    dataset_config: str | None = None
+    split: str = "train"
+    prompt: ColumnField | None = None
+    messages: ColumnField | None = None
+    system: ColumnField | None = None
+    raw: bool = False  # the prompt is an exact prefix for completion: kept byte for byte as raw_text
+    ground_truth: ColumnField | None = None
+    verifier: LiteralField | None = None
+    domain: LiteralField | None = None
+    pool: Pool = "new"
+    licence: LiteralField | None = None
+    tools: LiteralField | None = None
+    key: ColumnField | None = None
+    extra: list[str] = []
+    where: list[Where] = []
+    encoding: str = "utf-8"
+
+    @model_validator(mode="after")
+    def _complete(self) -> SourceSettings:
+        if (self.path is None) == (self.dataset is None):
+            msg = "give exactly one of `path` (files) and `dataset` (a Hugging Face data set)"
+            raise ValueError(msg)
+        if (self.prompt is None) == (self.messages is None):
+            msg = "give exactly one of `prompt` (text) and `messages` (a list of role and content)"
+            raise ValueError(msg)
+        return self
+
+
+class RolloutsSettings(Section):
+    """One `[[rollouts]]`: rollouts that the user already has, under the name of the policy that made them."""
+
+    name: Annotated[str, Field(min_length=1)]
+    path: str | list[str]
+    format: Literal["rows", "pass_rate", "open-r1", "reasoning360", "skywork"] = "rows"
+    prompt: ColumnField | None = None
+    messages: ColumnField | None = None
+    key: ColumnField | None = None
+    source: str | None = None
+    response: ColumnField | None = None
+    score: ColumnField | None = None
+    finish_reason: ColumnField | None = None
+    sample: ColumnField | None = None
+    rate: ColumnField | None = None
+    samples: Annotated[int, Field(ge=1)] | None = None
+    where: list[Where] = []
+    encoding: str = "utf-8"
+
+    @model_validator(mode="after")
+    def _complete(self) -> RolloutsSettings:
+        if sum(x is not None for x in (self.prompt, self.messages, self.key)) != 1:
+            msg = "give exactly one of `prompt`, `messages` and `key` to join rollouts to prompts"
+            raise ValueError(msg)
+        if self.key is not None and self.source is None:
+            msg = "`key` needs `source`, the name of the [[source]] whose key it is"
+            raise ValueError(msg)
+        if self.format == "rows" and self.response is None and self.score is None:
+            msg = 'format "rows" needs `response` or `score`'
+            raise ValueError(msg)
+        if self.format == "pass_rate" and (self.rate is None or self.samples is None):
+            msg = 'format "pass_rate" needs `rate` and `samples`'
+            raise ValueError(msg)
+        return self
+
+
+class PolicySettings(Section):
+    """`[policy]`: the model that is rolled out, and how it samples."""
+
+    model: str = "nursery"
+    engine: Literal["recorded", "transformers"] = "transformers"
+    samples: Annotated[int, Field(ge=1, le=4096)] = 8
+    reference_samples: Annotated[int, Field(ge=0, le=4096)] = 0
+    temperature: Annotated[float, Field(ge=0.0, le=10.0)] = 1.0
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    max_tokens: Annotated[int, Field(ge=1)] = 64
+    stop: list[str] = []
+    seed: int = 0
+    system_prompt: str | None = None
+    pools: list[Pool] = ["original", "new", "eval"]
+    when: Literal["missing", "always"] = "missing"  # missing: only prompts that have no recorded rollouts
+    per_source: Annotated[int, Field(ge=1)] | None = None  # at most so many prompts of each source (lowest ids)
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    chunk_prompts: Annotated[int, Field(ge=1)] = 256
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: str = "auto"
+
+
+class EvaluationSet(Section):
+    """A set that no training prompt may contain."""
+
+    name: Annotated[str, Field(min_length=1)]
+    path: str | list[str] | None = None
+    source: str | None = None  # or: the prompts of a [[source]] with pool = "eval"
+    text: ColumnField | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> EvaluationSet:
+        if (self.path is None) == (self.source is None):
+            msg = "give exactly one of `path` and `source`"
+            raise ValueError(msg)
+        if self.path is not None and self.text is None:
+            msg = "`path` needs `text`, the column or template that holds an item's text"
+            raise ValueError(msg)
+        return self
+
+
+class IngestSettings(Section):
+    """`[ingest]`: what counts as the same, as too long, as held out, as contaminated."""
+
+    near_duplicate_threshold: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
+    near_duplicate_golds: Literal["differ", "ignore"] = "differ"  # differ: near copies with other golds are other tasks
+    shingle_words: Annotated[int, Field(ge=1, le=20)] = 3
+    signature_size: Literal[64, 128, 256] = 128
+    heldout_share: Share = 0.02
+    heldout_neighbour_threshold: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
+    decontamination_words: Annotated[int, Field(ge=3, le=50)] = 13
+    evaluation_sets: list[EvaluationSet] = []
+    max_chars: Annotated[int, Field(ge=1)] = 100_000
+    min_chars: Annotated[int, Field(ge=1)] = 1
+    chunk_rows: Annotated[int, Field(ge=1)] = 20_000
+
+
+class RewardSettings(Section):
+    """`[reward]`: how rollouts are scored, and what an undecided score means."""
+
+    min_scored_share: Share = 0.5  # a prompt with fewer scored rollouts is `unscored`
+    budget_s: Annotated[float, Field(gt=0.0)] = 10.0  # wall clock for one verdict
+    pass_threshold: Share | None = None  # makes pass rates of rewards that are not 0 or 1
+    confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95  # of the pass-rate interval (Jeffreys)
+    suspect_gold_agreement: Share = 0.8
+    text_columns: bool = True  # max_edit_distance and the like, which read the responses
+
+
+class ArmSettings(Section):
+    """A named selection policy. Arms live side by side, to be compared."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = "main"
+    rule: Rule = "pre_ppo"
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.10
+    band: tuple[float, float] = (0.2, 0.8)
+    policy: str | None = None  # name of the policy whose scores count; default: the first that scored a prompt
+    min_samples: Annotated[int, Field(ge=1)] = 1
+    max_all_zero_share: Share = 0.5
+    drop_suspect_golds: bool = True
+    include_original: bool = True
+    floors: dict[str, int] = {}  # domain -> at least so many selected prompts
+    ceilings: dict[str, int] = {}  # domain -> at most so many
+    seed: int = 0
+
+
+class SelectionSettings(ArmSettings):
+    """`[selection]`: the main arm, and `[[selection.arms]]` beside it."""
+
+    arms: list[ArmSettings] = []
+
+    def all_arms(self) -> list[ArmSettings]:
+        """Return the main arm followed by the others, names unique."""
+        own = ArmSettings(**{k: v for k, v in self if k != "arms"})
+        return [own, *self.arms]
+
+    @model_validator(mode="after")
+    def _unique(self) -> SelectionSettings:
+        names = [self.name, *(a.name for a in self.arms)]
+        if len(set(names)) != len(names):
+            msg = f"arm names must differ, got {names}"
+            raise ValueError(msg)
+        return self
+
+
+class PhaseSettings(Section):
+    """One phase of the curriculum: domains with weights, and a length."""
+
+    name: str
+    domains: dict[str, Annotated[float, Field(gt=0.0)]] | Literal["natural"] = "natural"
+    share: Annotated[float, Field(gt=0.0, le=10.0)] | None = None  # of the selected prompts
+    rows: Annotated[int, Field(ge=1)] | None = None
+    repeat: bool = False  # may a prompt recur inside this phase
+
+    @model_validator(mode="after")
+    def _one_length(self) -> PhaseSettings:
+        if self.share is not None and self.rows is not None:
+            msg = "give `share` or `rows`, not both"
+            raise ValueError(msg)
+        return self
+
+
+class CurriculumSettings(Section):
+    """`[curriculum]`: domain priority, as phases."""
+
+    phases: list[PhaseSettings] = [
+        PhaseSettings(name="code", domains={"code": 1.0}, share=0.1),
+        PhaseSettings(name="code_math", domains={"code": 1.0, "math": 1.0}, share=0.2),
+        PhaseSettings(name="mixture"),
+    ]
+    order: Literal["easy_first", "hard_first", "shuffled"] = "shuffled"
+    seed: int = 0
+
+
+class EngineSettings(Section):
+    """`[engine]`: machine-dependent knobs; none of them decides an outcome."""
+
+    workers: Annotated[int, Field(ge=1)] | None = None  # processes for ingest and verification; default: the cores
+
+
+class ScheduleSettings(Section):
+    """`[schedule]`: when a left-alone home re-curates."""
+
+    nightly: str = "0 3 * * *"
+    inbox_seconds: Annotated[int, Field(ge=1)] = 30
+
+
+class StorageSettings(Section):
+    """`[storage]`: housekeeping of the home."""
+
+    keep_hours: Annotated[int, Field(ge=0)] = 24 * 14  # how long replaced data files stay on disk
+
+
+class Settings(Section):
+    """All settings. `outcome_hash` covers what decides an outcome, and nothing else."""
+
+    source: list[SourceSettings] = []
+    rollouts: list[RolloutsSettings] = []
+    policy: PolicySettings = PolicySettings()
+    ingest: IngestSettings = IngestSettings()
+    reward: RewardSettings = RewardSettings()
+    selection: SelectionSettings = SelectionSettings()
+    curriculum: CurriculumSettings = CurriculumSettings()
+    engine: EngineSettings = EngineSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    storage: StorageSettings = StorageSettings()
+    overrides: str | None = None  # a JSONL file in which people overrule
+
+    @model_validator(mode="after")
+    def _names(self) -> Settings:
+        names = [s.name for s in self.source]
+        for name in names:
+            if names.count(name) > 1:
+                msg = f"source.name: two [[source]] are named {name!r}; names must differ"
+                raise ValueError(msg)
+        for r in self.rollouts:
+            if r.source is not None and r.source not in names:
+                msg = f"rollouts.source: {r.source!r} is not the name of a [[source]]; allowed: {names}"
+                raise ValueError(msg)
+        for e in self.ingest.evaluation_sets:
+            if e.source is not None and e.source not in names:
+                msg = f"ingest.evaluation_sets.source: {e.source!r} is not the name of a [[source]]; allowed: {names}"
+                raise ValueError(msg)
+        return self
+
+
+# Where things lie and how they are run changes no outcome: left out of every hash.
+_NOT_DECIDING = {
+    "path", "encoding", "chunk_rows", "chunk_prompts", "batch_size", "device", "engine.workers", "schedule", "storage",
+}  # fmt: skip
+
+
+def deciding(section: BaseModel | list[Any] | Any) -> Any:
+    """Return the part of some settings that decides an outcome, as plain JSON data."""
+    if isinstance(section, BaseModel):
+        return {
+            name: deciding(getattr(section, name))
+            for name in type(section).model_fields
+            if name not in _NOT_DECIDING and not isinstance(getattr(section, name), EngineSettings)
+        }
+    if isinstance(section, (list, tuple)):
+        return [deciding(x) for x in section]
+    if isinstance(section, dict):
+        return {k: deciding(v) for k, v in section.items()}
+    return section
+
+
+def outcome_hash(*sections: Any) -> str:
+    """Return 32 hex characters (BLAKE2b, 16 bytes) over the deciding part of the given settings."""
+    text = json.dumps([deciding(s) for s in sections], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
