@@ -1,6 +1,6 @@
 """The schema of every table, in one place; checked at every write.
 
-Types are Polars types. Ids are 32 lower-case hex characters. `batch`, `policy_id`, `build_id` are partition columns: they
+Types are Polars types. Ids are 32 lower-case hex characters. `batch`, `policy_id`, `build_id` partition: they
 are in the path of a file, not in it. `build_id` names the build (inputs, code version, settings) that a row belongs
 to; readers see rows of committed builds only, and never the column.
 """
@@ -32,13 +32,14 @@ class Table:
     @property
     def schema(self) -> pl.Schema:
         """Return the columns as users see them, partition columns (without `build_id`) included."""
-        front: Columns = dict.fromkeys(self.partitions[:-1], pl.String)
-        return pl.Schema({**front, **self.columns})
+        front: Columns = dict.fromkeys(self.partitions[:-1], S)
+        return pl.Schema(front | self.columns)
 
     @property
     def stored(self) -> pl.Schema:
         """Return the columns as they are stored, `build_id` included."""
-        return pl.Schema({**self.schema, "build_id": pl.String})
+        last: Columns = {"build_id": S}
+        return pl.Schema(dict(self.schema) | last)
 
 
 S, I, F, B = pl.String, pl.Int64, pl.Float64, pl.Boolean  # noqa: E741 (one letter a type keeps the tables readable)
@@ -120,10 +121,26 @@ DECISIONS = _table("decisions", "stage arm batch prompt_id rule", _columns(
 TABLES: dict[str, Table] = {
     t.name: t
     for t in (
-        PROMPTS, REJECTED_PROMPTS, SIGNATURES, CONTAMINATION, ROLLOUTS, VERDICTS, MODEL_REWARDS, REFERENCES, JUDGEMENTS,
-        REWARDS, PREFERENCES, PREFERENCE_STRENGTH, DIFFICULTY, SELECTION, CURRICULUM, RELEASES, TRAINING_SIGNALS, DECISIONS,
+        PROMPTS,
+        REJECTED_PROMPTS,
+        SIGNATURES,
+        CONTAMINATION,
+        ROLLOUTS,
+        VERDICTS,
+        MODEL_REWARDS,
+        REFERENCES,
+        JUDGEMENTS,
+        REWARDS,
+        PREFERENCES,
+        PREFERENCE_STRENGTH,
+        DIFFICULTY,
+        SELECTION,
+        CURRICULUM,
+        RELEASES,
+        TRAINING_SIGNALS,
+        DECISIONS,
     )
-}  # fmt: skip
+}
 
 STATUSES = ("correct", "incorrect", "partial", "unparsed", "truncated", "timeout", "bad_gold", "error")
 OUTCOMES = ("keep", "drop", "quarantine", "flag", "carry")

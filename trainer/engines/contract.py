@@ -1,0 +1,161 @@
+"""What every generation engine takes and gives. Importable without torch.
+
+One `Request` asks for one sample. Engines stream completions back in any order; the triple (prompt_id, role,
+sample) travels with each, so that a resumed run asks only for what is missing and gets the same texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from warehouse.settings.model import PolicySettings
+
+FinishReason = Literal["stop", "length", "error"]
+SCORED = "scored"  # the samples that rewards are computed on
+REFERENCE = "reference"  # disjoint samples for best-of-N references, so that a reference never judges itself
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn: softmax(logits / temperature), cut to the top_p nucleus. Temperature 0 is greedy."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One sample to generate. `raw_text`, where given, is an exact prefix and `messages` are not templated."""
+
+    prompt_id: str
+    role: str
+    sample: int
+    messages: tuple[tuple[str, str], ...]
+    raw_text: str | None
+    seed: int
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sample.
+
+    Attributes:
+        response: the text after any reasoning, or null where there is none (an error, or a recorded score only).
+        reasoning: what stood inside `<think>`, or null.
+        finish_reason: "stop" (end token or stop string), "length" (cut by max_tokens), "error" (no text).
+        response_tokens: all tokens drawn, reasoning and the end token included.
+        logprob_sum: sum over those tokens of log softmax(logits / temperature), in nats, before the top_p cut
+            (temperature 0: of log softmax(logits)); null where it is not known.
+        recorded: the sample was imported, not generated here; `recorded_score` is the score it came with.
+    """
+
+    prompt_id: str
+    role: str
+    sample: int
+    response: str | None
+    reasoning: str | None
+    finish_reason: str
+    prompt_tokens: int | None
+    response_tokens: int | None
+    logprob_sum: float | None
+    seed: int | None
+    engine: str
+    recorded: bool
+    recorded_score: float | None = None
+
+
+class Engine(Protocol):
+    """Anything that answers requests.
+
+    `fingerprint` changes whenever the weights, the configuration or the tokenizer change; `chat_template` is the
+    template that messages are rendered with, or null.
+    """
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def chat_template(self) -> str | None: ...
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]: ...
+
+
+def sample_seed(seed: int, prompt_id: str, role: str, sample: int) -> int:
+    """Return the seed of one sample: 63 bits, a function of its four names alone (never of batch or order)."""
+    text = f"{seed}\x1f{prompt_id}\x1f{role}\x1f{sample}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def policy_id(
+    fingerprint: str,
+    sampling: Sampling | None = None,
+    chat_template: str | None = None,
+    system_prompt: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the identity of a policy, 32 hex characters: same model, same sampling, same prompt rendering.
+
+    `extra` takes whatever else distinguishes two policies, as plain JSON data. Recorded rollouts have no known
+    sampling: null.
+    """
+    text = json.dumps(
+        {
+            "fingerprint": fingerprint,
+            "sampling": None if sampling is None else asdict(sampling),
+            "chat_template": chat_template,
+            "system_prompt": system_prompt,
+            "extra": dict(extra or {}),
+        },
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+    )
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def sampling_of(policy: PolicySettings) -> Sampling:
+    """Return the sampling part of `[policy]`."""
+    return Sampling(policy.temperature, policy.top_p, policy.max_tokens, tuple(policy.stop))
+
+
+def plan_requests(
+    prompt_id: str, messages: Sequence[tuple[str, str]], raw_text: str | None, policy: PolicySettings
+) -> list[Request]:
+    """Return the requests of one prompt: `samples` scored ones, then `reference_samples` reference ones.
+
+    The system prompt of the policy goes before messages that bring none of their own; an exact prefix
+    (`raw_text`) is left alone.
+    """
+    turns = tuple((role, content) for role, content in messages)
+    if policy.system_prompt is not None and raw_text is None and (not turns or turns[0][0] != "system"):
+        turns = (("system", policy.system_prompt), *turns)
+    sampling = sampling_of(policy)
+    return [
+        Request(
+            prompt_id, role, i, turns, raw_text, sample_seed(policy.seed, prompt_id, role, i), sampling
+        )
+        for role, count in ((SCORED, policy.samples), (REFERENCE, policy.reference_samples))
+        for i in range(count)
+    ]
+
+
+def split_reasoning(text: str) -> tuple[str | None, str | None]:
+    """Split a generated text into (reasoning, response) at `</think>`; a chat template may have opened it already.
+
+    A thought that was cut before its end leaves an empty response. Text without any tag is all response.
+    """
+    head, end, tail = text.partition("</think>")
+    if end:
+        return head.removeprefix("<think>").strip("\n"), tail.lstrip("\n")
+    if text.startswith("<think>"):
+        return text.removeprefix("<think>").strip("\n"), ""
+    return None, text

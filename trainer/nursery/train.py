@@ -1,0 +1,158 @@
+"""Train the nursery model from scratch on generated tasks, and measure what it learnt.
+
+    python -m trainer.nursery --out models/nursery
+
+A Llama of about 0.9M parameters (head size 32) learns answers only: the loss covers the answer and its end token.
+Batches hold tasks of similar length, right-padded, so that causal attention needs no mask. The same seed, steps and
+threads give the same bytes on the same processor (fp32 on the CPU, fixed order of all sums).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+from trainer.nursery.tasks import generate_tasks, stream_tasks
+from trainer.nursery.tokenizer import ASSISTANT, END, PAD, USER, train_tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from transformers import PreTrainedTokenizerFast
+
+CONTEXT = 1024
+# Easy levels are practised most, so that difficulty shows as a pass rate and not as all or nothing.
+PRACTICE = {1: 0.28, 2: 0.26, 3: 0.24, 4: 0.16, 5: 0.06}
+DOMAIN_PRACTICE = {"math": 1.6, "code": 1.2, "instruction": 1.0, "general": 0.7}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights."""
+
+    steps: int = 3000
+    seed: int = 0
+    threads: int = 2
+    vocabulary: int = 512
+    hidden: int = 128
+    layers: int = 4
+    intermediate: int = 384
+    batch_tokens: int = 3072
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.1
+    warmup: int = 60
+
+
+def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """Return an untrained model for the tokenizer, its weights drawn from the recipe's seed."""
+    torch.manual_seed(recipe.seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.hidden,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.hidden // 32,
+        num_key_value_heads=recipe.hidden // 32,
+        intermediate_size=recipe.intermediate,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
+        bos_token_id=None,
+        eos_token_id=tokenizer.convert_tokens_to_ids(END),
+    )
+    model = LlamaForCausalLM(config)
+    model.generation_config = GenerationConfig(
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        pad_token_id=config.pad_token_id,
+        eos_token_id=config.eos_token_id,
+    )
+    return model
+
+
+def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield (tokens, labels), both int64 [tasks, length]; label -100 wherever there is nothing to learn."""
+    tasks = stream_tasks(recipe.seed + 1, DOMAIN_PRACTICE, PRACTICE)
+    order = Random(recipe.seed)
+    user, assistant, end, pad = (tokenizer.convert_tokens_to_ids(t) for t in (USER, ASSISTANT, END, PAD))
+    while True:
+        pool = [next(tasks) for _ in range(4096)]
+        prompts = tokenizer([t.prompt for t in pool], add_special_tokens=False)["input_ids"]
+        answers = tokenizer([t.answer for t in pool], add_special_tokens=False)["input_ids"]
+        rows = [([user, *p, end, assistant], [*a, end]) for p, a in zip(prompts, answers, strict=True)]
+        rows.sort(key=lambda row: len(row[0]) + len(row[1]))  # stable: ties stay in the order of the stream
+        groups: list[list[tuple[list[int], list[int]]]] = [[]]
+        for row in rows:
+            if (len(groups[-1]) + 1) * (len(row[0]) + len(row[1])) > recipe.batch_tokens:
+                groups.append([])
+            groups[-1].append(row)
+        order.shuffle(groups)
+        for group in groups:
+            length = max(len(p) + len(a) for p, a in group)
+            tokens = [p + a + [pad] * (length - len(p) - len(a)) for p, a in group]
+            labels = [[-100] * len(p) + a + [-100] * (length - len(p) - len(a)) for p, a in group]
+            yield torch.tensor(tokens), torch.tensor(labels)
+
+
+def loss_on(model: LlamaForCausalLM, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross entropy of the labelled tokens, in nats; logits are computed only where needed."""
+    hidden = model.model(input_ids=tokens[:, :-1], use_cache=False).last_hidden_state
+    wanted = labels[:, 1:] != -100
+    return cross_entropy(model.lm_head(hidden[wanted]), labels[:, 1:][wanted])
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Return the rate at a step: linear warm-up, then half a cosine down to 1% of the peak."""
+    if step < recipe.warmup:
+        return recipe.learning_rate * (step + 1) / recipe.warmup
+    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def train(
+    recipe: Recipe, report: Callable[[int, float], None] = lambda _step, _loss: None
+) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    """Train a model and its tokenizer; `report(step, loss)` is called every 100 steps."""
+    torch.set_num_threads(recipe.threads)
+    samples = generate_tasks(12_000, recipe.seed + 2)
+    tokenizer = train_tokenizer((f"{t.prompt}\n{t.answer}" for t in samples), recipe.vocabulary, CONTEXT)
+    model = build_model(recipe, tokenizer).train()
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+        lr=recipe.learning_rate,
+        betas=(0.9, 0.98),
+        fused=True,
+    )
+    source = batches(recipe, tokenizer)
+    total = torch.zeros(())
+    for step in range(recipe.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, step)
+        loss = loss_on(model, *next(source))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        total += loss.detach()
+        if (step + 1) % 100 == 0:
+            report(step + 1, float(total) / 100)
+            total.zero_()
+    return model.eval(), tokenizer
+
+
+def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, folder: Path) -> None:
+    """Write weights, configuration, tokenizer and the recipe, in the layout that `from_pretrained` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.nursery_recipe = asdict(recipe)
+    model.save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,63 @@
+"""The home: one folder that holds everything preppo keeps, and the locks that order its writers."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Home:
+    """Paths of a home, by default `$PREPPO_HOME` or `./.preppo`."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        chosen = root if root is not None else Path(os.environ.get("PREPPO_HOME") or ".preppo")
+        self.root = chosen.resolve()
+        self.tables = self.root / "tables"
+        self.releases = self.root / "releases"
+        self.models = self.root / "models"
+        self.dagster = self.root / "dagster"
+        self.batches = self.root / "batches"  # one manifest a batch
+        self.inbox = self.root / "inbox"  # files that the sensor took
+        self.work = self.root / "work"  # resumable intermediate files; safe to delete while nothing runs
+        self.locks = self.root / "locks"
+
+    def create(self) -> Home:
+        """Make the folders that are missing, and return self."""
+        for folder in (self.tables, self.releases, self.models, self.dagster, self.batches, self.inbox, self.work,
+                       self.locks):  # fmt: skip
+            folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold an exclusive lock; the kernel releases it when the process dies, however it dies."""
+        self.locks.mkdir(parents=True, exist_ok=True)
+        with (self.locks / f"{name}.lock").open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a small file so that a reader sees all of it or none, also after a power cut."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
