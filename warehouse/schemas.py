@@ -38,8 +38,9 @@ class Table:
     @property
     def stored(self) -> pl.Schema:
         """Return the columns as they are stored, `build_id` included."""
-        last: Columns = {"build_id": S}
-        return pl.Schema(dict(self.schema) | last)
+        columns: Columns = {**self.schema}
+        columns["build_id"] = S
+        return pl.Schema(columns)
 
 
 S, I, F, B = pl.String, pl.Int64, pl.Float64, pl.Boolean  # noqa: E741 (one letter a type keeps the tables readable)

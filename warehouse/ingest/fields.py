@@ -21,6 +21,10 @@ class RowError(Exception):
         self.reason_code = reason_code
         self.message = message
 
+    def __reduce__(self) -> tuple[type[RowError], tuple[str, str]]:
+        """Travel between processes with both arguments."""
+        return RowError, (self.reason_code, self.message)
+
 
 def resolve(spec: FieldSpec | None, row: Mapping[str, Any]) -> Any:
     """Return the value that `spec` describes, or None for a null.

@@ -1,0 +1,261 @@
+"""Numbers as people and models write them, read exactly.
+
+`tidy` removes the typography around a short piece of mathematics; `parse_number` reads it as one number
+(integer, decimal, fraction, mixed number, scientific notation, percentage, with currency sign, thousands
+separators and units) into a `Fraction`, or says that it is not one. Only ASCII digits count. No floating
+point takes part, except to recognise the printout of a double in `same_number`.
+"""
+
+import re
+from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
+
+MAX_DIGITS = 200
+"""Digits of one numeral, and the magnitude of a decimal exponent, above which a number is not read."""
+
+SIGNIFICANT_FOR_ROUNDED = 6
+"""Significant digits a decimal needs to stand for a value that has no finite decimal expansion."""
+
+_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+
+# Words after a number which are not units: they make it an expression, a list or a range.
+_NOT_UNITS = frozenset(
+    "or and to plus minus times over of mod modulo pi sqrt sin cos tan log ln exp squared cubed factorial "
+    "choose power root infinity not than more less between if for when by is are was but".split()
+)
+
+_INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
+_DECIMAL = rf"(?:{_INTEGER}(?:\.[0-9]*)?|\.[0-9]+)"
+_SIGN_AND_CURRENCY = r"(?P<sign>[-+]?)[ ]?[$€£¥₹]?[ ]?(?P<inner_sign>[-+]?)[ ]?"
+_MAGNITUDE = (
+    rf"(?:(?P<whole>{_INTEGER})[ ]*(?:[ ](?P<mixed_top>[0-9]+)/(?P<mixed_bottom>[0-9]+)"
+    r"|\\frac\{(?P<mixed_frac_top>[0-9]+)\}\{(?P<mixed_frac_bottom>[0-9]+)\})"
+    rf"|\\frac\{{(?P<frac_top>[-+]?{_DECIMAL})\}}\{{(?P<frac_bottom>[-+]?{_DECIMAL})\}}"
+    rf"|(?P<top>{_DECIMAL})(?:[ ]?/[ ]?(?P<bottom>{_DECIMAL})"
+    r"|[eE](?P<exponent>[-+]?[0-9]+)"
+    r"|[ ]?(?:\\times|\\cdot|×|x|\*)[ ]?10[ ]?(?:\^|\*\*)[ ]?(?P<brace>\{)?(?P<power>[-+]?[0-9]+)(?(brace)\})"
+    r")?)"
+)
+_NUMBER = re.compile(_SIGN_AND_CURRENCY + _MAGNITUDE)
+_PERCENT = re.compile(r"[ ]?(?:%|percent(?:age)?\b|pct\b)", re.IGNORECASE)
+_SCALE = re.compile(r"[ ]?(" + "|".join(_SCALES) + r")s?\b", re.IGNORECASE)
+# Words of two letters or more, set off by a space; or the usual abbreviations, attached. A single letter
+# after a number is more often a variable.
+_UNITS = re.compile(
+    r"(?:(?:cm|mm|km|kg|mg|lbs?|oz|ml|mph|km/h|ft|hrs?|mins?|secs?|yrs?|sq|in)\b)?"
+    r"(?P<words>(?:[ ,]*[-/ (]?[A-Za-z]{2,}[.)]?(?:['’]s)?(?:\^\{?[23]\}?|[²³])?)*)"
+)
+_PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+
+_WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"), ('"', '"'))
+_SPACING = re.compile(r"\\(?:left|right|displaystyle|limits)(?![A-Za-z])|\\[!]")
+_BLANK = re.compile(r"\\(?:[,;: ]|quad\b|qquad\b)|~|[\s\u00a0\u2009\u202f]+")
+_UNIT_TEXT = re.compile(
+    r"(?<=[0-9}%.])(?:\s*/?\s*\\(?:text|textrm|textnormal|mathrm|mbox|rm|operatorname)\s*\{"
+    r"(?![^{}]*\b(?:hundred|thousand|million|billion|trillion|percent|or|and)\b)[^{}]*\}(?:\^\{?-?[123]\}?)?)+$"
+)
+_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname)\s*\{([^{}]*)\}")
+_DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree|°")
+_THOUSANDS_SPACE = re.compile(r"(?<![0-9.])([0-9]{1,3}(?:[ ][0-9]{3})+)(?![0-9])")
+_SHORT_FRAC = re.compile(r"\\frac\s*([0-9])\s*([0-9])(?![0-9])")
+_FRAC_SPACES = re.compile(r"\\frac\s*\{\s*([-+]?[0-9.,]+)\s*\}\s*\{\s*([-+]?[0-9.,]+)\s*\}")
+_TRAILING = " \t\r\n.,;:!?"
+
+
+class Number(NamedTuple):
+    """One number, exactly.
+
+    Attributes:
+        value: the value as written, with a percent sign read as a unit (50% is 50 here).
+        percent: whether a percent sign or word was written.
+        decimals: significant digits when written as a decimal with a fractional part, else 0.
+        plain: the numeral itself when it is a bare decimal, to recognise printed doubles; else empty.
+    """
+
+    value: Fraction
+    percent: bool
+    decimals: int
+    plain: str
+
+
+def tidy(text: str) -> str:
+    """Remove the typography around a short mathematical text, leaving its meaning.
+
+    Outer `$`, bold, quotes and final punctuation go; LaTeX spacing becomes spaces; `\\dfrac` becomes
+    `\\frac`; `\\text{...}` after a final number goes as a unit and is unwrapped elsewhere; degree signs go.
+    """
+    text = text.strip(_TRAILING)
+    if _PLAIN.fullmatch(text):
+        return text
+    text = text.replace("−", "-").replace("–", "-").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+    text = text.replace("\\cfrac", "\\frac").replace("\\%", "%").replace("{,}", ",")
+    unwrapped = True
+    while unwrapped:
+        unwrapped = False
+        for left, right in _WRAPPERS:
+            if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right):
+                inner = text[len(left) : -len(right)]
+                if left not in inner and right not in inner:
+                    text, unwrapped = inner.strip(_TRAILING), True
+    text = text.replace("\\$", "$")
+    if "\\" in text or "°" in text:
+        text = _SPACING.sub("", text)
+        text = _DEGREES.sub("", text)
+        text = _UNIT_TEXT.sub("", text.rstrip(_TRAILING))
+        text = _TEXT.sub(r"\1", text)
+        text = _SHORT_FRAC.sub(r"\\frac{\1}{\2}", text)
+        text = _FRAC_SPACES.sub(r"\\frac{\1}{\2}", text)
+    text = _BLANK.sub(" ", text).strip(_TRAILING)
+    if " " in text:
+        text = _THOUSANDS_SPACE.sub(lambda match: match[1].replace(" ", ","), text)
+    if text.startswith("(") and text.endswith(")") and _PLAIN.fullmatch(text[1:-1]):
+        text = text[1:-1]
+    return text
+
+
+@lru_cache(maxsize=1 << 16)
+def parse_number(text: str) -> Number | None:
+    """Read a tidy text as exactly one number, or return None.
+
+    A numeral longer than `MAX_DIGITS` is not read; `limits.exceeded` names that limit.
+    """
+    match = _NUMBER.match(text)
+    if match is None:
+        return None
+    number = _read(match)
+    if number is None:
+        return None
+    rest = text[match.end() :]
+    if not rest:
+        return number
+    value, percent = number.value, False
+    if scale := _SCALE.match(rest):
+        value *= _SCALES[scale[1].lower()]
+        rest = rest[scale.end() :]
+        number = number._replace(value=value, plain="")
+    if sign := _PERCENT.match(rest):
+        percent = True
+        rest = rest[sign.end() :]
+    units = _UNITS.fullmatch(rest)
+    if units is None or not _NOT_UNITS.isdisjoint(re.findall("[a-z]+", units["words"].lower())):
+        return None
+    return number._replace(percent=percent)
+
+
+def leading_number(text: str) -> tuple[str, int] | None:
+    """Return the numeral a tidy text begins with, percent sign and scale word included, and where it ends."""
+    match = _NUMBER.match(text)
+    if match is None:
+        return None
+    end = match.end()
+    for suffix in (_SCALE, _PERCENT):
+        if found := suffix.match(text, end):
+            end = found.end()
+    return text[:end], end
+
+
+def _fraction(text: str) -> Fraction | None:
+    text = text.replace(",", "")
+    if len(text) > MAX_DIGITS:
+        return None
+    if "." not in text:
+        return Fraction(int(text))
+    sign = -1 if text.startswith("-") else 1
+    whole, _, part = text.lstrip("+-").partition(".")
+    return Fraction(sign * int((whole + part) or "0"), 10 ** len(part))
+
+
+def _ratio(top: str, bottom: str) -> Fraction | None:
+    numerator, denominator = _fraction(top), _fraction(bottom)
+    if numerator is None or denominator is None or denominator == 0:
+        return None
+    return numerator / denominator
+
+
+def _read(match: re.Match[str]) -> Number | None:
+    group = match.group
+    plain, decimals = "", 0
+    value: Fraction | None
+    if group("top") is not None:
+        if group("bottom") is not None:
+            value = _ratio(group("top"), group("bottom"))
+        else:
+            plain = group("top").replace(",", "")
+            value = _fraction(plain)
+            exponent = group("exponent") or group("power")
+            if exponent is not None:
+                plain = ""
+                if len(exponent) > 5 or abs(int(exponent)) > MAX_DIGITS:
+                    return None
+                value = None if value is None else value * Fraction(10) ** int(exponent)
+            elif "." in plain:
+                decimals = len(plain.replace(".", "").lstrip("0"))
+    elif group("frac_top") is not None:
+        value = _ratio(group("frac_top"), group("frac_bottom"))
+    else:
+        top = group("mixed_top") or group("mixed_frac_top")
+        bottom = group("mixed_bottom") or group("mixed_frac_bottom")
+        whole, part = _fraction(group("whole")), _ratio(top, bottom)
+        value = None if whole is None or part is None else whole + part
+    if value is None:
+        return None
+    negative = (group("sign") == "-") != (group("inner_sign") == "-")
+    return Number(-value if negative else value, percent=False, decimals=decimals, plain=plain)
+
+
+def same_number(gold: Number, answer: Number) -> bool:
+    """Whether two numbers are equal under the stated policy (README, "When two numbers are equal").
+
+    Exactly equal; or equal when a percent sign on one side is read as 1/100; or one is a decimal of at least
+    `SIGNIFICANT_FOR_ROUNDED` digits and the other, with no finite decimal expansion, rounds to it; or the answer
+    is the printout of a double next to a short gold.
+    """
+    if gold.value == answer.value:
+        return True
+    if gold.percent != answer.percent:
+        scaled = gold.value / 100 == answer.value if gold.percent else gold.value == answer.value / 100
+        if scaled:
+            return True
+    return rounds_to(gold.value, answer) or rounds_to(answer.value, gold) or _printed_double(gold, answer)
+
+
+def rounds_to(value: Fraction, decimal: Number) -> bool:
+    """Whether `value` has no finite decimal expansion and rounds to `decimal` at the digits it was written with."""
+    if decimal.decimals < SIGNIFICANT_FOR_ROUNDED or terminates(value):
+        return False
+    places = len(decimal.plain.partition(".")[2])
+    return abs(value - decimal.value) * 2 <= Fraction(1, 10**places)
+
+
+def terminates(value: Fraction) -> bool:
+    """Whether a fraction has a finite decimal expansion."""
+    denominator = value.denominator
+    for prime in (2, 5):
+        while denominator % prime == 0:
+            denominator //= prime
+    return denominator == 1
+
+
+def _printed_double(gold: Number, answer: Number) -> bool:
+    # 12.000000000000002 is how a program prints twelve. The text must be the shortest printout of its double,
+    # which a number that a person or a model wrote in full practically never is.
+    if answer.decimals < 16 or len(gold.plain) > 12 or not gold.plain:
+        return False
+    printed = repr(float(answer.plain))
+    return printed == answer.plain and abs(gold.value - answer.value) <= abs(gold.value) * Fraction(1, 10**12)
+
+
+def canonical(number: Number) -> str:
+    """One text for each value: an integer, else a finite decimal up to 12 places, else `p/q`; `%` is kept."""
+    value = number.value
+    if value.denominator == 1:
+        text = str(value.numerator)
+    elif terminates(value) and value.denominator <= 10**12:
+        text = format((Decimal(value.numerator) / Decimal(value.denominator)).normalize(), "f")
+        if Fraction(text) != value:  # more digits than the decimal context holds
+            text = f"{value.numerator}/{value.denominator}"
+    else:
+        text = f"{value.numerator}/{value.denominator}"
+    return text + "%" if number.percent else text

@@ -1,0 +1,85 @@
+"""Measures that read the responses themselves: how far apart they are, and how long the worst one is.
+
+Reading text costs far more than reading scores, so these columns are apart and can be switched off
+(`reward.text_columns`). They are computed a slice of the ids at a time, which bounds memory whatever the corpus: files
+sorted by prompt_id are read once, because every slice skips the row groups of the others.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import polars as pl
+from polars.io.plugins import register_io_source
+from rapidfuzz.distance import Levenshtein
+from rapidfuzz.process import cpdist
+
+from warehouse.curation.quantise import SAMPLE_BITS, quantise, worst_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_RESPONSES = 5  # arXiv 2503.22230, section 4, bins prompts by the largest distance among 5 responses
+MAX_CHARS = 1_000  # of a response; the cost of one pair grows with the square
+_BOUNDS = [f"{i:x}" for i in range(16)]  # one slice per first hex digit of the id
+TEXT_SCHEMA = pl.Schema({"prompt_id": pl.String, "max_edit_distance": pl.Float64, "worst_response_chars": pl.Int64})
+
+
+def text_spread(rewards: pl.LazyFrame, rollouts: pl.LazyFrame) -> pl.LazyFrame:
+    """Return prompt_id, max_edit_distance (0 to 1), worst_response_chars for prompts with scored-role responses.
+
+    `max_edit_distance` is the largest Levenshtein distance over the longer length, over all pairs of the first
+    MAX_RESPONSES responses of a prompt, each cut to MAX_CHARS; null with fewer than two. `worst_response_chars` is the
+    length of the response with the lowest reward (ties: the lowest sample); null where nothing was scored.
+    """
+
+    def slices(
+        with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        del batch_size  # a hint
+        for i, low in enumerate(_BOUNDS):
+            inside = pl.lit(value=True) if i == 0 else pl.col.prompt_id >= low
+            if i + 1 < len(_BOUNDS):
+                inside &= pl.col.prompt_id < _BOUNDS[i + 1]
+            out = _spread(rewards.filter(inside), rollouts.filter(inside))
+            out = out if predicate is None else out.filter(predicate)
+            out = out if with_columns is None else out.select(with_columns)
+            yield out if n_rows is None else out.head(n_rows)
+            if n_rows is not None:
+                n_rows = max(n_rows - out.height, 0)
+
+    return register_io_source(slices, schema=TEXT_SCHEMA, is_pure=True)
+
+
+def _spread(rewards: pl.LazyFrame, rollouts: pl.LazyFrame) -> pl.DataFrame:
+    responses = rollouts.filter(pl.col.role == "scored", pl.col.response.is_not_null())
+    worst = (
+        rewards.with_columns(units=quantise(pl.col.reward))
+        .group_by("prompt_id")
+        .agg(worst=worst_key(pl.col.units, pl.col.sample).min() % (1 << SAMPLE_BITS))
+    )
+    chars = (
+        responses.select("prompt_id", "sample", chars=pl.col.response.str.len_chars().cast(pl.Int64))
+        .join(worst, left_on=("prompt_id", "sample"), right_on=("prompt_id", "worst"), how="semi")
+        .select("prompt_id", worst_response_chars="chars")
+    )
+    first = (
+        responses.select("prompt_id", "sample", response=pl.col.response.str.head(MAX_CHARS))
+        .group_by("prompt_id")
+        .agg(pl.col.response.sort_by("sample").head(MAX_RESPONSES))
+    )
+    both = first.join(chars, on="prompt_id", how="left").sort("prompt_id").collect()
+    return both.select("prompt_id", _widest(both["response"]).alias("max_edit_distance"), "worst_response_chars")
+
+
+def _widest(responses: pl.Series) -> pl.Series:
+    """Return the largest pairwise distance of each list of texts."""
+    frame = pl.DataFrame({"list": responses}).with_row_index("row")
+    pairs = pl.concat(
+        frame.select("row", a=pl.col.list.list.get(i, null_on_oob=True), b=pl.col.list.list.get(j, null_on_oob=True))
+        for i, j in combinations(range(MAX_RESPONSES), 2)
+    ).drop_nulls()
+    distance = cpdist(pairs["a"].to_list(), pairs["b"].to_list(), scorer=Levenshtein.normalized_distance)
+    widest = pairs.select("row", distance=pl.Series(distance, dtype=pl.Float64)).group_by("row").max()
+    return frame.join(widest, on="row", how="left", maintain_order="left")["distance"]
