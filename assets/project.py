@@ -55,7 +55,9 @@ class Project:
         for source in self.settings.source:
             if source.name == name:
                 return source
-        msg = f"the settings have no [[source]] named {name!r}, but a batch holds files of it; bring it back, or abandon"
+        msg = (
+            f"the settings have no [[source]] named {name!r}, but a batch holds files of it; bring it back, or abandon"
+        )
         raise KeyError(msg)
 
     def source_files(self) -> list[BatchFile]:

@@ -51,6 +51,7 @@ class Stage:
     builds: Callable[[Project, Snapshot, str], list[Build]]
     write: Callable[[Run, Snapshot, Build, StageWriter], Written]
     modules: tuple[str, ...]
+    after: Callable[[Run, Build], None] | None = None  # tidies up once the build is committed
 
     @property
     def code_version(self) -> str:
@@ -89,6 +90,8 @@ def materialise(stage: Stage, batch: str, run: Run) -> list[Outcome]:
             else:
                 written = stage.write(run, store.snapshot(), wanted, writer)
                 commit = writer.commit(stage.table, written.counts, extends=written.extends)
+                if stage.after is not None:
+                    stage.after(run, wanted)
         outcomes.append(Outcome(wanted, commit, carried, time.monotonic() - started))
     return outcomes
 

@@ -61,7 +61,7 @@ _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree|°")
 _THOUSANDS_SPACE = re.compile(r"(?<![0-9.])([0-9]{1,3}(?:[ ][0-9]{3})+)(?![0-9])")
 _SHORT_FRAC = re.compile(r"\\frac\s*([0-9])\s*([0-9])(?![0-9])")
 _FRAC_SPACES = re.compile(r"\\frac\s*\{\s*([-+]?[0-9.,]+)\s*\}\s*\{\s*([-+]?[0-9.,]+)\s*\}")
-_TRAILING = " \t\r\n.,;:!?"
+_PUNCTUATION = " \t\r\n.,;:?"  # no "!": it is a factorial
 
 
 class Number(NamedTuple):
@@ -86,7 +86,7 @@ def tidy(text: str) -> str:
     Outer `$`, bold, quotes and final punctuation go; LaTeX spacing becomes spaces; `\\dfrac` becomes
     `\\frac`; `\\text{...}` after a final number goes as a unit and is unwrapped elsewhere; degree signs go.
     """
-    text = text.strip(_TRAILING)
+    text = _trim(text)
     if _PLAIN.fullmatch(text):
         return text
     text = text.replace("−", "-").replace("–", "-").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
@@ -98,21 +98,27 @@ def tidy(text: str) -> str:
             if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right):
                 inner = text[len(left) : -len(right)]
                 if left not in inner and right not in inner:
-                    text, unwrapped = inner.strip(_TRAILING), True
+                    text, unwrapped = _trim(inner), True
     text = text.replace("\\$", "$")
     if "\\" in text or "°" in text:
         text = _SPACING.sub("", text)
         text = _DEGREES.sub("", text)
-        text = _UNIT_TEXT.sub("", text.rstrip(_TRAILING))
+        text = _UNIT_TEXT.sub("", _trim(text))
         text = _TEXT.sub(r"\1", text)
         text = _SHORT_FRAC.sub(r"\\frac{\1}{\2}", text)
         text = _FRAC_SPACES.sub(r"\\frac{\1}{\2}", text)
-    text = _BLANK.sub(" ", text).strip(_TRAILING)
+    text = _trim(_BLANK.sub(" ", text))
     if " " in text:
         text = _THOUSANDS_SPACE.sub(lambda match: match[1].replace(" ", ","), text)
     if text.startswith("(") and text.endswith(")") and _PLAIN.fullmatch(text[1:-1]):
         text = text[1:-1]
     return text
+
+
+def _trim(text: str) -> str:
+    text = text.strip().lstrip(":").lstrip()
+    # An ellipsis is part of the answer: 0.333... is not 0.333.
+    return text if text.endswith("...") else text.rstrip(_PUNCTUATION)
 
 
 @lru_cache(maxsize=1 << 16)

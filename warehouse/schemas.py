@@ -77,7 +77,7 @@ ROLLOUTS = _table("rollouts", "prompt_id role sample", _columns(
 ), policy=True, rows=10_000)
 VERDICTS = _table("verdicts", "prompt_id role sample", _columns(
     prompt_id=S, role=S, sample=I, verifier=S, verifier_version=S, status=S, score=F, parts=S, extracted=S, detail=S,
-    elapsed_ms=F,
+    task_id=S, elapsed_ms=F,
 ), policy=True, volatile=("elapsed_ms",))
 MODEL_REWARDS = _table("model_rewards", "prompt_id role sample reward_model head", _columns(
     prompt_id=S, role=S, sample=I, reward_model=S, head=I, mean=F, std=F,

@@ -34,7 +34,7 @@ def _choice(level: int, question: str, right: str, wrong: list[str], rng: Random
     letter = next(k for k, v in options.items() if v == right)
     lines = "\n".join(f"{k}) {v}" for k, v in options.items())
     gold = json.dumps({"answer": letter, "options": options})
-    return NurseryTask(f"{question}\n{lines}", gold, "choice", "general", level, f"Answer: {letter}")
+    return NurseryTask(f"{question}\n{lines}", gold, "choice", "general", level, f"{right}. Answer: {letter}")
 
 
 def _opposite(rng: Random, level: int, options: int) -> NurseryTask:

@@ -31,3 +31,8 @@ def exact_variance(total: pl.Expr, squares: pl.Expr, count: pl.Expr) -> pl.Expr:
 def worst_key(units: pl.Expr, sample: pl.Expr) -> pl.Expr:
     """Return one integer that orders by reward, then by sample; its lowest SAMPLE_BITS are the sample."""
     return units * (1 << SAMPLE_BITS) + sample
+
+
+def sample_of(key: pl.Expr) -> pl.Expr:
+    """Return the sample number inside a `worst_key`."""
+    return key % (1 << SAMPLE_BITS)

@@ -10,12 +10,13 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cpdist
 
-from warehouse.curation.quantise import SAMPLE_BITS, quantise, worst_key
+from warehouse.curation.quantise import quantise, sample_of, worst_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ def _spread(rewards: pl.LazyFrame, rollouts: pl.LazyFrame) -> pl.DataFrame:
     worst = (
         rewards.with_columns(units=quantise(pl.col.reward))
         .group_by("prompt_id")
-        .agg(worst=worst_key(pl.col.units, pl.col.sample).min() % (1 << SAMPLE_BITS))
+        .agg(worst=sample_of(worst_key(pl.col.units, pl.col.sample).min()))
     )
     chars = (
         responses.select("prompt_id", "sample", chars=pl.col.response.str.len_chars().cast(pl.Int64))
@@ -80,6 +81,6 @@ def _widest(responses: pl.Series) -> pl.Series:
         frame.select("row", a=pl.col.list.list.get(i, null_on_oob=True), b=pl.col.list.list.get(j, null_on_oob=True))
         for i, j in combinations(range(MAX_RESPONSES), 2)
     ).drop_nulls()
-    distance = cpdist(pairs["a"].to_list(), pairs["b"].to_list(), scorer=Levenshtein.normalized_distance)
+    distance = cpdist(pairs["a"].to_list(), pairs["b"].to_list(), scorer=Levenshtein.normalized_distance, dtype=np.float64)
     widest = pairs.select("row", distance=pl.Series(distance, dtype=pl.Float64)).group_by("row").max()
     return frame.join(widest, on="row", how="left", maintain_order="left")["distance"]

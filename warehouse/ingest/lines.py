@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import hashlib
 import io
 import zlib
@@ -15,7 +14,7 @@ from warehouse.ingest.fields import RowError
 from warehouse.ingest.raw import Block, RawRow, parse_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 MAX_LINE_BYTES = 32 << 20  # a longer line is one bad row; its head is kept
@@ -28,16 +27,16 @@ class HashingFile(io.RawIOBase):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self._file: BinaryIO = path.open("rb", buffering=0)  # type: ignore[assignment]
+        self._file = path.open("rb", buffering=0)
         self._hash = hashlib.blake2b(digest_size=16)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        count = self._file.readinto(buffer)  # type: ignore[attr-defined]
+        count = self._file.readinto(buffer)
         self._hash.update(memoryview(buffer)[:count])
-        return int(count)
+        return count
 
     def finish(self) -> str:
         """Read what is left and return the hash of the whole file."""
@@ -56,25 +55,42 @@ class ByteSource:
     def __init__(self, file: HashingFile, *, compressed: bool) -> None:
         self.error: RowError | None = None
         self._pushed = b""
-        self._read: Callable[[int], bytes]
-        self._read = gzip.GzipFile(fileobj=io.BufferedReader(file, READ_BYTES)).read if compressed else file.read  # type: ignore[assignment]
+        self._file = file
+        self._parts = self._gunzip() if compressed else iter(lambda: file.read(READ_BYTES) or b"", b"")
 
     def read(self) -> bytes:
+        """Return the next bytes, at most about `READ_BYTES`; none at the end."""
         if self._pushed:
             data, self._pushed = self._pushed, b""
             return data
-        if self.error is not None:
-            return b""
-        try:
-            return self._read(READ_BYTES)
-        except EOFError:
-            self.error = RowError("truncated_gzip", "the compressed file ends too early; what is before is kept")
-        except (zlib.error, gzip.BadGzipFile) as error:
-            self.error = RowError("truncated_gzip", f"the compressed data are damaged here ({error}); the rest is lost")
-        return b""
+        return next(self._parts, b"")
 
     def push_back(self, data: bytes) -> None:
         self._pushed = data
+
+    def _gunzip(self) -> Iterator[bytes]:
+        """Decompress member after member. (`gzip` itself throws away up to a read's worth before the damage.)"""
+        member = zlib.decompressobj(wbits=31)
+        data = self._file.read(READ_BYTES // 16 or 1) or b""
+        if not data:
+            self.error = RowError("truncated_gzip", "an empty file is no gzip file")
+        try:
+            while data:
+                if member.eof:
+                    member = zlib.decompressobj(wbits=31)
+                if out := member.decompress(data, READ_BYTES):
+                    yield out
+                data = member.unused_data.lstrip(b"\0") if member.eof else member.unconsumed_tail
+                data = data or self._file.read(READ_BYTES // 16 or 1) or b""
+                if member.eof:
+                    data = data.lstrip(b"\0")  # padding between or after members
+        except zlib.error as error:
+            self.error = RowError("truncated_gzip", f"the compressed data are damaged here ({error}); the rest is lost")
+            return
+        while not member.eof and (out := member.decompress(b"", READ_BYTES)):
+            yield out
+        if not member.eof and self.error is None:
+            self.error = RowError("truncated_gzip", "the compressed file ends too early; what is before is kept")
 
 
 def line_blocks(source: ByteSource, encoding: str, block_rows: int) -> Iterator[Block]:

@@ -1,0 +1,42 @@
+"""Stage `references`: what a judge compares with: the ground truth, or the best of the reference samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from assets.golds import golds
+from assets.stages import Run, Stage, Written
+from warehouse.curation.references import references
+from warehouse.ledger import Build
+from warehouse.settings import outcome_hash
+
+if TYPE_CHECKING:
+    from assets.project import Project
+    from warehouse.store import Snapshot, StageWriter
+
+
+def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
+    """Return one build a policy that has rollouts of this batch."""
+    found = []
+    for rollouts in view.of_stage("rollouts", batch):
+        inputs = {"rollouts": rollouts.data_version, "golds": golds(project, view, batch).version}
+        found.append(Build("references", batch, inputs, STAGE.code_version, outcome_hash(), variant=rollouts.variant))
+    return found
+
+
+def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Written:
+    """Choose a reference for every prompt that can have one.
+
+    Best-of-N needs scores that do not come from a gold: those that imported rollouts carry.
+    """
+    rollouts = view.scan_builds("rollouts", [view.live["rollouts", build.batch, build.variant]])
+    scores = rollouts.select("prompt_id", "role", "sample", pl.col("recorded_score").alias("reward"))
+    table = references(golds(run.project, view, build.batch).frame, rollouts, scores).collect()
+    writer.write("references", table)
+    kinds = dict(table.group_by("kind").len().sort("kind").iter_rows())
+    return Written({"rows": table.height, **{f"kind_{k}": n for k, n in kinds.items()}})
+
+
+STAGE = Stage("references", "references", builds, write, ("warehouse.curation.references", "assets.references"))

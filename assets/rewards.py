@@ -1,0 +1,73 @@
+"""Stage `rewards`: the hybrid reward of every scored rollout, each naming its source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+from verifiers.hybrid import route
+
+from assets.golds import golds
+from assets.stages import Run, Stage, Written
+from verifiers import available
+from warehouse.curation.rewards import facts, rewards
+from warehouse.ledger import Build
+from warehouse.settings import outcome_hash
+
+if TYPE_CHECKING:
+    from assets.project import Project
+    from warehouse.store import Snapshot, StageWriter
+
+
+def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
+    """Return one build a policy whose rollouts are verified."""
+    found = []
+    for verdicts in view.of_stage("verdicts", batch):
+        rollouts = view.live["rollouts", batch, verdicts.variant]
+        inputs = {
+            "rollouts": rollouts.data_version,
+            "verdicts": verdicts.data_version,
+            "golds": golds(project, view, batch).version,
+        }
+        found.append(Build("rewards", batch, inputs, STAGE.code_version, outcome_hash(), variant=verdicts.variant))
+    return found
+
+
+def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Written:
+    """Fix every prompt's source, then look its rollouts' scores up there."""
+    rollouts_commit = view.live["rollouts", build.batch, build.variant]
+    rollouts = view.scan_builds("rollouts", [rollouts_commit])
+    verdicts = view.scan_builds("verdicts", [view.live["verdicts", build.batch, build.variant]])
+    known = facts(golds(run.project, view, build.batch).frame, rollouts).collect()
+    routes = _routes(known).with_columns(pl.lit(rollouts_commit.inputs.get("policy", "")).alias("policy"))
+    table = rewards(rollouts, verdicts, routes.lazy()).collect()
+    writer.write("rewards", table)
+    by_source = table.group_by(pl.col("source").fill_null("none")).agg(
+        pl.len(), pl.col("reward").count().alias("scored")
+    )
+    counts = {"rows": table.height, "unscored": table["reward"].null_count()}
+    return Written(counts | {f"source_{s}": n for s, n, _ in sorted(by_source.iter_rows())})
+
+
+def _routes(known: pl.DataFrame) -> pl.DataFrame:
+    """Ask the router once for every distinct case."""
+    case = ["verifier", "has_gold", "has_text", "has_recorded_score"]
+    cases = known.select(case).unique()
+    rows = []
+    for verifier, has_gold, has_text, has_score in cases.iter_rows():
+        source = route(verifier if has_text else None, "" if has_gold else None, has_score)
+        rows.append((verifier, has_gold, has_text, has_score, source, _why_none(verifier, has_gold=has_gold)))
+    schema = {**{c: cases.schema[c] for c in case}, "source": pl.String, "no_source": pl.String}
+    table = pl.DataFrame(rows, schema=schema, orient="row")
+    return known.join(table, on=case, how="left", nulls_equal=True).select("prompt_id", "source", "no_source")
+
+
+def _why_none(verifier: str | None, *, has_gold: bool) -> str:
+    if verifier is None:
+        return "no_source"
+    if verifier not in available():
+        return "no_verifier"
+    return "no_response" if has_gold else "no_gold"
+
+
+STAGE = Stage("rewards", "rewards", builds, write, ("warehouse.curation.rewards", "verifiers.hybrid", "assets.rewards"))

@@ -1,0 +1,127 @@
+"""Stage `selection`: every prompt of every batch, kept or dropped by each arm, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+from warehouse.curation.overrides import apply_overrides, override_decisions
+from warehouse.decisions import changes
+
+from assets.golds import overrides
+from assets.policies import policy_order
+from assets.stages import Run, Stage, Written
+from warehouse.curation.selection import select, selection_decisions
+from warehouse.hashing import frame_hash, json_hash
+from warehouse.ledger import CORPUS, Build
+from warehouse.settings import outcome_hash
+
+if TYPE_CHECKING:
+    from assets.project import Project
+    from warehouse.settings import ArmSettings
+    from warehouse.store import Snapshot, StageWriter
+
+MODULES = (
+    "warehouse.curation.selection",
+    "warehouse.curation.rules",
+    "warehouse.curation.guards",
+    "warehouse.curation.overrides",
+    "warehouse.curation.quantise",
+    "warehouse.decisions",
+)
+STAGES = ("prompts", "contamination", "difficulty")
+SELECTION_FIELDS = ("selected", "domain", "split", "pool", "suspect_gold")
+
+
+def arm_of(project: Project, name: str) -> ArmSettings:
+    """Return an arm by name."""
+    return next(a for a in project.settings.selection.all_arms() if a.name == name)
+
+
+def builds(project: Project, view: Snapshot, batch: str = CORPUS) -> list[Build]:
+    """Return one build an arm; each looks at all batches, and at the policies in their order of preference."""
+    said = overrides(project)
+    inputs = {
+        f"{c.stage}:{c.batch}:{c.variant}": c.data_version
+        for stage in STAGES
+        for c in view.of_stage(stage)
+        if stage != "difficulty" or c.variant in policy_order(project, view)
+    }
+    if not any(k.startswith("prompts:") for k in inputs):
+        return []
+    inputs["policies"] = json_hash(policy_order(project, view))
+    inputs["overrides"] = frame_hash(said.sort("prompt_id", "field"))
+    reward = project.settings.reward
+    return [
+        Build(
+            "selection",
+            batch,
+            inputs,
+            STAGE.code_version,
+            outcome_hash(arm, [reward.min_scored_share]),
+            variant=arm.name,
+        )
+        for arm in project.settings.selection.all_arms()
+    ]
+
+
+def candidates(project: Project, view: Snapshot, arm: ArmSettings) -> pl.LazyFrame:
+    """Return every prompt with what an arm looks at: where it stands, and its difficulty under one policy."""
+    prompts = view.scan("prompts").select("prompt_id", "pool", "split", "domain", "verifier", "gold_conflict")
+    later = view.scan("rejected_prompts").filter(pl.col("reason_code") == "gold_conflict")
+    conflicts = later.select(pl.col("matched_prompt_id").alias("prompt_id")).unique()
+    dirty = (
+        view.scan("contamination")
+        .group_by("prompt_id")
+        .agg(pl.format("{}/{}", "eval_set", "item").min().alias("contaminated_by"))
+    )
+    rows = (
+        prompts.join(conflicts.with_columns(pl.lit(value=True).alias("later_conflict")), on="prompt_id", how="left")
+        .with_columns(
+            (pl.col("gold_conflict").fill_null(value=False) | pl.col("later_conflict").is_not_null()).alias(
+                "gold_conflict"
+            )
+        )
+        .drop("later_conflict")
+        .join(dirty, on="prompt_id", how="left")
+        .with_columns(pl.col("contaminated_by").is_not_null().alias("contaminated"))
+        .join(_one_policy(project, view, arm), on="prompt_id", how="left")
+    )
+    said = overrides(project).filter(pl.col("field").is_in(SELECTION_FIELDS))
+    return apply_overrides(rows, said)
+
+
+def _one_policy(project: Project, view: Snapshot, arm: ArmSettings) -> pl.LazyFrame:
+    """Return one difficulty row a prompt: of the first policy, in order of preference, that scored it."""
+    order = policy_order(project, view, arm.policy)
+    rank = pl.LazyFrame(
+        {"policy_id": list(order), "rank": list(range(len(order)))}, schema={"policy_id": pl.String, "rank": pl.Int64}
+    )
+    rows = view.scan("difficulty").drop("batch").join(rank, on="policy_id", how="inner")
+    if len(order) > 1:
+        # A policy that left a prompt unscored gives way to one that scored it.
+        preferred = pl.col("rank") + pl.when(pl.col("scored") == 0).then(len(order)).otherwise(0)
+        rows = rows.filter(preferred == preferred.min().over("prompt_id"))
+    return rows.drop("rank")
+
+
+def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Written:
+    """Select, and write the decisions that are new or have changed since the arm's last selection."""
+    project = run.project
+    arm = arm_of(project, build.variant)
+    table = select(candidates(project, view, arm), arm, project.settings.reward)
+    decided = selection_decisions(table, arm, build.policy_hash)
+    said = override_decisions(overrides(project), build.policy_hash).with_columns(pl.lit(arm.name).alias("arm"))
+    new = pl.concat([decided, said.select(decided.columns)]).with_columns(pl.lit(arm.name).alias("arm"))
+    before = view.decisions().filter(
+        (pl.col("batch") == CORPUS) & (pl.col("arm") == arm.name) & pl.col("stage").is_in(["selection", "overrides"])
+    )
+    extends = writer.previous is not None
+    writer.write("decisions", changes(before.select(new.columns), new) if extends else new)
+    writer.write("selection", table)
+    reasons = dict(table.group_by("reason").len().sort("reason").iter_rows())
+    counts = {"prompts": table.height, "selected": int(table["selected"].sum())}
+    return Written(counts | {f"reason_{k}": n for k, n in reasons.items()}, extends=extends)
+
+
+STAGE = Stage("selection", "selection", builds, write, (*MODULES, "assets.selection"))

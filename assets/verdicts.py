@@ -1,0 +1,107 @@
+"""Stage `verdicts`: what the rule verifiers say of every rollout that one of them can check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from assets.golds import golds
+from assets.stages import Run, Stage, Written
+from verifiers import Task, Verdict, VerifierPool, available
+from warehouse.hashing import json_hash, text_hash
+from warehouse.ledger import Build
+from warehouse.settings import outcome_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from assets.project import Project
+    from warehouse.store import Snapshot, StageWriter
+
+CHUNK_ROWS = 20_000
+UNDECIDED = ("timeout", "error")  # worth trying again when a batch is verified anew
+KEY = ["prompt_id", "role", "sample"]
+
+
+def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
+    """Return one build a policy that has rollouts of this batch."""
+    found = []
+    for rollouts in view.of_stage("rollouts", batch):
+        inputs = {"rollouts": rollouts.data_version, "golds": golds(project, view, batch).version}
+        inputs["verifiers"] = json_hash(available())
+        policy = outcome_hash([project.settings.reward.budget_s])
+        found.append(Build("verdicts", batch, inputs, STAGE.code_version, policy, variant=rollouts.variant))
+    return found
+
+
+def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Written:
+    """Verify chunk by chunk. Verdicts of an earlier build are taken over where the very same task was decided."""
+    known = available()
+    asked = golds(run.project, view, build.batch).frame.filter(pl.col("verifier").is_in(list(known)))
+    rollouts = view.scan_builds("rollouts", [view.live["rollouts", build.batch, build.variant]])
+    tasks = rollouts.join(asked, on="prompt_id", how="inner").filter(pl.col("response").is_not_null())
+    sizes = tasks.group_by("prompt_id").agg(pl.len().alias("rows")).sort("prompt_id").collect()
+    done = writer.written("verdicts").select("prompt_id").unique().collect()
+    todo = sizes.join(done, on="prompt_id", how="anti").sort("prompt_id")
+    before = view.scan_builds("verdicts", [writer.previous]) if writer.previous else None
+    total, finished = int(sizes["rows"].sum()), int(sizes["rows"].sum() - todo["rows"].sum())
+    with VerifierPool(workers=run.project.workers) as pool:
+        for first, last in _ranges(todo):
+            inside = pl.col("prompt_id").is_between(first, last)
+            chunk = tasks.filter(inside).sort(KEY).collect()
+            old = before.filter(inside).collect() if before is not None else None
+            writer.append("verdicts", _verify(chunk, old, known, pool, run.project.settings.reward.budget_s))
+            finished += chunk.height
+            run.progress("verdicts", finished, total)
+    statuses = writer.written("verdicts").group_by("status").len().collect()
+    return Written({"rows": total, **{f"status_{s}": n for s, n in sorted(statuses.iter_rows())}})
+
+
+def _ranges(sizes: pl.DataFrame) -> Iterator[tuple[str, str]]:
+    """Yield ranges of prompt ids that hold about CHUNK_ROWS rollouts each."""
+    if sizes.is_empty():
+        return
+    chunk = (pl.col("rows").cum_sum() - 1) // CHUNK_ROWS
+    borders = sizes.group_by(chunk.alias("chunk")).agg(
+        pl.col("prompt_id").min().alias("first"), pl.col("prompt_id").max().alias("last")
+    )
+    yield from borders.sort("chunk").select("first", "last").iter_rows()
+
+
+def _verify(
+    chunk: pl.DataFrame, old: pl.DataFrame | None, known: dict[str, str], pool: VerifierPool, budget_s: float
+) -> pl.DataFrame:
+    names = ("verifier", "ground_truth", "response", "finish_reason")
+    ids = [text_hash(v, known[v], g or "", r, f) for v, g, r, f in chunk.select(names).iter_rows()]
+    chunk = chunk.with_columns(pl.Series("task_id", ids, pl.String))
+    columns = ["verifier_version", "status", "score", "parts", "extracted", "detail", "elapsed_ms"]
+    reused = None
+    if old is not None:
+        decided = old.filter(~pl.col("status").is_in(UNDECIDED)).select(*KEY, "task_id", *columns)
+        reused = chunk.select(*KEY, "verifier", "task_id").join(decided, on=[*KEY, "task_id"], how="inner")
+        chunk = chunk.join(reused, on=KEY, how="anti").sort(KEY)
+    tasks = [
+        Task(v, r, g, prompt=p, budget_s=budget_s, finish_reason=f)
+        for v, r, g, p, f in chunk.select("verifier", "response", "ground_truth", "prompt", "finish_reason").iter_rows()
+    ]
+    fresh = pl.concat([chunk.select(*KEY, "verifier", "task_id"), _frame(pool.verify(tasks))], how="horizontal")
+    order = [*KEY, "verifier", "task_id", *columns]
+    return fresh.select(order) if reused is None else pl.concat([fresh.select(order), reused.select(order)])
+
+
+def _frame(verdicts: list[Verdict]) -> pl.DataFrame:
+    rows = [(v.version, str(v.status), v.score, None, v.extracted, v.detail, v.elapsed_ms) for v in verdicts]
+    schema = {
+        "verifier_version": pl.String,
+        "status": pl.String,
+        "score": pl.Float64,
+        "parts": pl.String,
+        "extracted": pl.String,
+        "detail": pl.String,
+        "elapsed_ms": pl.Float64,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+STAGE = Stage("verdicts", "verdicts", builds, write, ("assets.verdicts", "assets.golds"))

@@ -1,0 +1,138 @@
+"""Limits on an expression, checked as text before any parser sees it.
+
+They bound what a symbolic parser may be asked to do. A response over a limit has failed (`incorrect`, with the
+limit in the detail); a gold over a limit is `bad_gold`. What they let through is still bounded by the worker's
+wall clock and memory.
+"""
+
+import re
+
+MAX_LENGTH = 500
+MAX_DEPTH = 24
+MAX_DIGITS = 200
+MAX_EXPONENT = 10_000
+MAX_FACTORIAL = 1_000
+
+_NUMERAL = re.compile(r"[0-9]+")
+_LONG_NUMERAL = re.compile(rf"[0-9]{{{MAX_DIGITS + 1},}}")
+_FACTORIAL = re.compile(r"([0-9]+|[)}\]]|[A-Za-z])[ ]*(!+)(?!=)")
+_OPENING, _CLOSING = "([{", ")]}"
+
+
+def exceeded(text: str) -> str | None:
+    """Return which limit a mathematical text exceeds, as a phrase for a verdict's detail, or None."""
+    if len(text) > MAX_LENGTH:
+        return f"limit: {len(text)} characters, at most {MAX_LENGTH}"
+    digits = text.replace(",", "")
+    if _LONG_NUMERAL.search(digits):
+        return f"limit: a numeral of more than {MAX_DIGITS} digits"
+    if depth(text) > MAX_DEPTH:
+        return f"limit: brackets nested more than {MAX_DEPTH} deep"
+    if _largest_exponent(digits.replace("**", "^")) > MAX_EXPONENT:
+        return f"limit: an exponent above {MAX_EXPONENT}"
+    if "!" in digits and _factorial_too_large(digits):
+        return f"limit: a factorial above {MAX_FACTORIAL}, or of an expression"
+    return None
+
+
+def depth(text: str) -> int:
+    """Return how deep brackets nest, counting (, [ and { together."""
+    level = deepest = 0
+    for character in text:
+        if character in _OPENING:
+            level += 1
+            deepest = max(deepest, level)
+        elif character in _CLOSING:
+            level -= 1
+    return deepest
+
+
+def balanced(text: str) -> bool:
+    """Whether braces, escaped ones aside, open and close in order."""
+    level = 0
+    previous = ""
+    for character in text:
+        if previous != "\\":
+            level += (character == "{") - (character == "}")
+            if level < 0:
+                return False
+        previous = character
+    return level == 0
+
+
+def group_at(text: str, start: int) -> str:
+    """Return what a `^` at `start - 1` applies to: a bracketed group, a signed numeral, or one character."""
+    while start < len(text) and text[start] in " -+":
+        start += 1
+    if start >= len(text):
+        return ""
+    if text[start] in _OPENING:
+        level = 0
+        for end in range(start, len(text)):
+            level += (text[end] in _OPENING) - (text[end] in _CLOSING)
+            if level == 0:
+                return text[start + 1 : end]
+        return text[start + 1 :]
+    numeral = _NUMERAL.match(text, start)
+    base = numeral[0] if numeral else text[start]
+    rest = text[start + len(base) :].lstrip()
+    # Written without braces, a tower leans on the parser: 9^9^9 is read as 9^(9^9).
+    return base + rest if rest.startswith("^") else base
+
+
+def _largest_exponent(text: str) -> int:
+    largest = 0
+    for position, character in enumerate(text):
+        if character == "^":
+            largest = max(largest, _bound(group_at(text, position + 1)))
+    return largest
+
+
+def _bound(exponent: str) -> int:
+    """Return an upper bound of an exponent, capped just above the limit."""
+    over = MAX_EXPONENT + 1
+    if any(len(numeral) > 5 for numeral in _NUMERAL.findall(exponent)) or "!" in exponent:
+        return over
+    if "^" not in exponent:
+        # Sums and products of the numerals inside are bounded by their product, each at least 2.
+        product = 1
+        for numeral in _NUMERAL.findall(exponent):
+            product = min(over, product * max(2, int(numeral)))
+        numerals = len(_NUMERAL.findall(exponent))
+        return int(_NUMERAL.findall(exponent)[0]) if numerals == 1 else product if numerals else 0
+    base, _, _ = exponent.partition("^")
+    inner = _bound(group_at(exponent, len(base) + 1))
+    bases = [int(numeral) for numeral in _NUMERAL.findall(base)]
+    if not bases:
+        return inner
+    if max(bases) <= 1:
+        return 1
+    return over if inner > 14 else min(over, max(bases) ** inner)
+
+
+def _factorial_too_large(text: str) -> bool:
+    total = 0
+    for match in _FACTORIAL.finditer(text):
+        operand = match[1]
+        total += 1
+        if operand.isdigit():
+            repeated = len(match[2]) > 1  # parsers differ on n!!: it may mean (n!)!
+            if len(operand) > 4 or int(operand) > (6 if repeated else MAX_FACTORIAL):
+                return True
+        elif operand in _CLOSING:
+            start = _opening_of(text, match.start(1))
+            inside = text[start + 1 : match.start(1)]
+            if "!" in inside or "^" in inside or "*" in inside or "times" in inside or "cdot" in inside:
+                return True
+            if any(len(n) > 4 or int(n) > MAX_FACTORIAL for n in _NUMERAL.findall(inside)):
+                return True
+    return total > 20
+
+
+def _opening_of(text: str, closing: int) -> int:
+    level = 0
+    for position in range(closing, -1, -1):
+        level += (text[position] in _CLOSING) - (text[position] in _OPENING)
+        if level == 0:
+            return position
+    return 0

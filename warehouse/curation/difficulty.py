@@ -1,0 +1,113 @@
+"""How hard each prompt is for one policy, measured from its scored rollouts.
+
+A null reward is never a hard one: it leaves every statistic alone and only lowers `scored`. Sums run over integers, so the
+same rewards in any order give the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from warehouse.curation.intervals import jeffreys
+from warehouse.curation.quantise import UNITS, exact_mean, exact_variance, quantise
+from warehouse.curation.suspects import agreement, suspect_gold
+from warehouse.curation.text_spread import TEXT_SCHEMA, text_spread
+from warehouse.schemas import DIFFICULTY
+
+if TYPE_CHECKING:
+    from warehouse.settings.model import RewardSettings
+
+
+def difficulty(
+    rewards: pl.LazyFrame,
+    rollouts: pl.LazyFrame,
+    verdicts: pl.LazyFrame,
+    settings: RewardSettings,
+    *,
+    verified: pl.LazyFrame | None = None,
+) -> pl.LazyFrame:
+    """Return the columns of `difficulty`, one row per prompt with rollouts, sorted by prompt_id.
+
+    Args:
+        rewards: prompt_id, sample, reward, source, status; of one policy.
+        rollouts: prompt_id, role, sample, finish_reason, response_tokens, response; role "scored" counts.
+        verdicts: prompt_id, role, sample, status, extracted; may be empty.
+        settings: `pass_threshold`, `confidence`, `suspect_gold_agreement`, `text_columns`.
+        verified: prompt_id and suspect_gold (Boolean) where a second policy or a person has looked: takes
+            the place of what the answers say.
+
+    Variance is that of the population. `binary` is true where every scored reward is 0 or 1, or where a pass threshold is
+    set; pass rate, its Jeffreys interval and learnability p(1 - p) are null elsewhere. Every statistic is null
+    where nothing was scored. `reward_model_uncertainty` and `source_disagreement` are null here.
+    """
+    out = (
+        _generated(rollouts)
+        .join(_scored(rewards, settings.pass_threshold), on="prompt_id", how="left")
+        .join(agreement(verdicts), on="prompt_id", how="left")
+    )
+    if settings.text_columns:
+        out = out.join(text_spread(rewards, rollouts), on="prompt_id", how="left")
+    else:
+        out = out.with_columns(pl.lit(None, t).alias(c) for c, t in TEXT_SCHEMA.items() if c != "prompt_id")
+    out = (
+        out.with_columns(
+            scored=pl.col.scored.fill_null(0),
+            truncated=pl.max_horizontal("truncated", pl.col.truncated_rewards.fill_null(0)),
+            mean=exact_mean(pl.col.total, pl.col.scored),
+            variance=exact_variance(pl.col.total, pl.col.squares, pl.col.scored),
+            pass_rate=pl.when(pl.col.binary).then(pl.col.passes / pl.col.scored),
+            interval=pl.when(pl.col.binary).then(jeffreys(pl.col.passes, pl.col.scored, settings.confidence)),
+            reward_min=pl.col.lowest / UNITS,
+            reward_max=pl.col.highest / UNITS,
+            reward_model_uncertainty=pl.lit(None, pl.Float64),
+            source_disagreement=pl.lit(None, pl.Float64),
+        )
+        .with_columns(
+            pass_rate_low=pl.col.interval.struct.field("low"),
+            pass_rate_high=pl.col.interval.struct.field("high"),
+            learnability=pl.col.pass_rate * (1 - pl.col.pass_rate),
+        )
+        .with_columns(suspect_gold=suspect_gold(settings.suspect_gold_agreement))
+    )
+    if verified is not None:
+        opinion = verified.select("prompt_id", opinion="suspect_gold").unique("prompt_id")
+        out = out.join(opinion, on="prompt_id", how="left").with_columns(
+            suspect_gold=pl.coalesce("opinion", "suspect_gold")
+        )
+    return out.select(list(DIFFICULTY.columns)).sort("prompt_id")
+
+
+def _generated(rollouts: pl.LazyFrame) -> pl.LazyFrame:
+    scored = pl.col.role == "scored"
+    tokens = pl.when(scored).then(pl.col.response_tokens)
+    return rollouts.group_by("prompt_id").agg(
+        samples=scored.sum().cast(pl.Int64),
+        truncated=(scored & (pl.col.finish_reason == "length")).sum().cast(pl.Int64),
+        response_tokens_mean=tokens.sum() / pl.when(tokens.count() > 0).then(tokens.count()),
+    )
+
+
+def _scored(rewards: pl.LazyFrame, pass_threshold: float | None) -> pl.LazyFrame:
+    units = pl.col.units
+    squares = units.cast(pl.Int128) * units.cast(pl.Int128)  # 64 bits overflow from a reward of 760 over 16 samples
+    if pass_threshold is None:
+        passed, binary = units == UNITS, ((units == 0) | (units == UNITS)).all()
+    else:
+        passed, binary = units >= round(pass_threshold * UNITS), pl.lit(value=True)
+    return (
+        rewards.with_columns(units=quantise(pl.col.reward))
+        .group_by("prompt_id")
+        .agg(
+            source=pl.col.source.min(),
+            scored=units.count().cast(pl.Int64),
+            truncated_rewards=(pl.col.status == "truncated").sum().cast(pl.Int64),
+            total=units.sum(),
+            squares=squares.sum(),
+            lowest=units.min(),
+            highest=units.max(),
+            passes=passed.sum().cast(pl.Int64),
+            binary=pl.when(units.count() > 0).then(binary),
+        )
+    )

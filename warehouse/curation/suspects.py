@@ -1,0 +1,43 @@
+"""When the answers say that the gold is wrong rather than the prompt hard."""
+
+from __future__ import annotations
+
+import polars as pl
+
+MIN_ANSWERS = 4  # fewer samples agree by chance
+DECIDED = ("correct", "incorrect", "partial", "unparsed")  # statuses of a response that could be judged
+WITHOUT_GOLD = ("genrm_best_of_n", "reward_model")  # reward sources that know no gold
+
+
+def agreement(verdicts: pl.LazyFrame) -> pl.LazyFrame:
+    """Return prompt_id, distinct_answers, majority_agreement from the extracted answers of scored-role verdicts.
+
+    Only responses that could be judged count: one cut off or timed out has no say. `majority_agreement` is the share of
+    them that gave the most common answer; a response without an answer agrees with nobody. Both are null where
+    nothing could be judged, and `majority_agreement` is null where nobody gave an answer.
+    """
+    answers = (
+        verdicts.filter(pl.col.role == "scored", pl.col.status.is_in(DECIDED))
+        .group_by("prompt_id", "extracted")
+        .agg(votes=pl.len().cast(pl.Int64))
+    )
+    given = pl.col.extracted.is_not_null()
+    return answers.group_by("prompt_id").agg(
+        distinct_answers=given.sum().cast(pl.Int64),
+        majority_agreement=pl.col.votes.filter(given).max() / pl.col.votes.sum(),
+    )
+
+
+def suspect_gold(least_agreement: float) -> pl.Expr:
+    """Return whether the answers of a prompt speak against its gold (needs the columns of `difficulty`).
+
+    So they do where the gold's verifier passed none of at least MIN_ANSWERS scored responses, and at least
+    `least_agreement` of those gave one and the same other answer. Alone this is a flag: a strong policy may
+    be wrong in one voice. Never null.
+    """
+    return (
+        (pl.col.pass_rate == 0)
+        & (pl.col.scored >= MIN_ANSWERS)
+        & (pl.col.majority_agreement >= least_agreement)
+        & pl.col.source.is_in(WITHOUT_GOLD).not_()
+    ).fill_null(value=False)
