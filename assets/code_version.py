@@ -1,6 +1,8 @@
-"""Code versions by rule: the hash of the syntax trees of the modules that a stage is made of.
+"""Code versions by rule: the hash of the syntax trees of everything in the project that a stage is made of.
 
-Comments, docstrings and layout do not count, so tidying a file makes nothing stale; any other change does.
+A stage is made of its own module and of what that imports, transitively. Comments, docstrings and layout do not
+count, so tidying a file makes nothing stale; any other change does. How rows are stored, scheduled and shown decides
+no outcome and is left out.
 """
 
 from __future__ import annotations
@@ -12,28 +14,68 @@ from pathlib import Path
 
 from warehouse.hashing import text_hash
 
-
-def code_version(*modules: str) -> str:
-    """Return 12 hex characters over some modules or packages, by dotted name."""
-    return text_hash(*(x for m in sorted(modules) for x in (m, _module_hash(m))))[:12]
+PACKAGES = ("assets", "trainer", "verifiers", "warehouse")
+_DECIDES_NOTHING = (
+    "assets.code_version", "assets.project", "assets.stages", "warehouse.batches", "warehouse.home", "warehouse.ledger",
+    "warehouse.settings", "warehouse.store",
+)  # fmt: skip
+_WHOLE = ("verifiers",)
 
 
 @functools.cache
-def _module_hash(module: str) -> str:
+def code_version(root: str) -> str:
+    """Return 12 hex characters for a module and what it imports of the project, by dotted name."""
+    modules = sorted(_closure(root))
+    return text_hash(*(x for m in modules for x in (m, _tree_hash(m))))[:12]
+
+
+def _closure(root: str) -> set[str]:
+    found: set[str] = set()
+    todo = [root]
+    while todo:
+        module = todo.pop()
+        if module in found or module.startswith(_DECIDES_NOTHING):
+            continue
+        found.add(module)
+        todo += _imports(module)
+        if module in _WHOLE:  # its worker processes import their modules by name
+            todo += [f"{module}.{p.stem}" for p in _path(module).parent.glob("*.py") if p.stem != "__init__"]
+    return found
+
+
+@functools.cache
+def _imports(module: str) -> tuple[str, ...]:
+    names = set()
+    for node in ast.walk(ast.parse(_path(module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {a.name for a in node.names}
+    return tuple(sorted(n for n in names if n.split(".")[0] in PACKAGES and _is_module(n)))
+
+
+@functools.cache
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _path(module: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         msg = f"no module {module!r}: the code version of a stage cannot be told"
         raise ModuleNotFoundError(msg)
-    origin = Path(spec.origin)
-    files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
-    return text_hash(*(_tree(f) for f in files))
+    return Path(spec.origin)
 
 
-def _tree(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+@functools.cache
+def _tree_hash(module: str) -> str:
+    tree = ast.parse(_path(module).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             body = node.body
             if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
                 node.body = body[1:]
-    return ast.dump(tree)
+    return text_hash(ast.dump(tree))

@@ -76,6 +76,4 @@ def _texts(prompts: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     yield from wanted.collect_batches(chunk_size=CHUNK_PROMPTS, maintain_order=False)
 
 
-STAGE = Stage(
-    "contamination", "contamination", builds, write, ("warehouse.curation.decontaminate", "assets.contamination")
-)
+STAGE = Stage("contamination", "contamination", builds, write, __name__)

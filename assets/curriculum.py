@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from warehouse.curation.curriculum import curriculum
 
+from assets.checks import CURRICULUM_CHECKS
 from assets.selection import arm_of, candidates
 from assets.stages import Run, Stage, Written
 from warehouse.ledger import CORPUS, Build
@@ -48,4 +49,4 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     return Written({"rows": table.height, **{f"phase_{k}": n for k, n in phases.items()}})
 
 
-STAGE = Stage("curriculum", "curriculum", builds, write, ("warehouse.curation.curriculum", "assets.curriculum"))
+STAGE = Stage("curriculum", "curriculum", builds, write, __name__, checks=CURRICULUM_CHECKS)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from assets.checks import DIFFICULTY_CHECKS
 from assets.stages import Run, Stage, Written
 from warehouse.curation.difficulty import difficulty
 from warehouse.ledger import Build
@@ -14,14 +15,6 @@ from warehouse.settings import outcome_hash
 if TYPE_CHECKING:
     from assets.project import Project
     from warehouse.store import Snapshot, StageWriter
-
-MODULES = (
-    "warehouse.curation.difficulty",
-    "warehouse.curation.intervals",
-    "warehouse.curation.quantise",
-    "warehouse.curation.suspects",
-    "warehouse.curation.text_spread",
-)
 
 
 def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
@@ -69,4 +62,4 @@ def _flags(table: pl.DataFrame, build: Build, agreement: float) -> pl.DataFrame:
     )
 
 
-STAGE = Stage("difficulty", "difficulty", builds, write, (*MODULES, "assets.difficulty"))
+STAGE = Stage("difficulty", "difficulty", builds, write, __name__, checks=DIFFICULTY_CHECKS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.batches import Batch, Batches, BatchFile
@@ -15,6 +14,8 @@ from warehouse.settings import Settings, load_settings
 from warehouse.store import Store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from warehouse.settings import SourceSettings
 
 

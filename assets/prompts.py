@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from warehouse.ingest.batch import SourceFile, ingest_batch
 
+from assets.checks import PROMPT_CHECKS
 from assets.stages import Run, Stage, StageFailedError, Written
 from warehouse.hashing import json_hash
 from warehouse.ledger import Build
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from warehouse.store import Snapshot, StageWriter
 
 REJECTED = ("duplicate", "near_duplicate", "quarantined", "filtered")
-MODULES = ("warehouse.ingest", "warehouse.curation.identity", "warehouse.curation.dedup", "warehouse.curation.domains")
 
 
 def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
@@ -32,7 +32,7 @@ def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
     known = [(b.key, c.data_version if (c := view.commit("prompts", b.key)) else None) for b in earlier]
     mappings = [project.source(name) for name in sorted({f.source for f in manifest.files})]
     inputs = {"files": manifest.content_hash, "earlier": json_hash(known)}
-    return [Build("prompts", batch, inputs, PROMPTS_STAGE.code_version, _policy_hash(project.settings, mappings))]
+    return [Build("prompts", batch, inputs, STAGE.code_version, _policy_hash(project.settings, mappings))]
 
 
 def _policy_hash(settings: Settings, mappings: list[object]) -> str:
@@ -49,7 +49,7 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     """Ingest a batch.
 
     Raises:
-        StageFailedError: an earlier batch is not in yet, or rows read and rows accounted for differ.
+        StageFailedError: an earlier batch is not in yet.
     """
     project = run.project
     earlier = _earlier(project, build.batch)
@@ -98,4 +98,4 @@ def _clean(run: Run, build: Build) -> None:
     shutil.rmtree(_work(run, build), ignore_errors=True)
 
 
-PROMPTS_STAGE = Stage("prompts", "prompts", builds, write, (*MODULES, "assets.prompts"), after=_clean)
+STAGE = Stage("prompts", "prompts", builds, write, __name__, checks=PROMPT_CHECKS, after=_clean)

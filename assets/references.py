@@ -39,4 +39,4 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     return Written({"rows": table.height, **{f"kind_{k}": n for k, n in kinds.items()}})
 
 
-STAGE = Stage("references", "references", builds, write, ("warehouse.curation.references", "assets.references"))
+STAGE = Stage("references", "references", builds, write, __name__)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import polars as pl
-from verifiers.hybrid import route
 
+from assets.checks import REWARD_CHECKS
 from assets.golds import golds
 from assets.stages import Run, Stage, Written
 from verifiers import available
+from verifiers.hybrid import route
 from warehouse.curation.rewards import facts, rewards
 from warehouse.ledger import Build
 from warehouse.settings import outcome_hash
@@ -70,4 +71,4 @@ def _why_none(verifier: str | None, *, has_gold: bool) -> str:
     return "no_response" if has_gold else "no_gold"
 
 
-STAGE = Stage("rewards", "rewards", builds, write, ("warehouse.curation.rewards", "verifiers.hybrid", "assets.rewards"))
+STAGE = Stage("rewards", "rewards", builds, write, __name__, checks=REWARD_CHECKS)

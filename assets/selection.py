@@ -8,6 +8,7 @@ import polars as pl
 from warehouse.curation.overrides import apply_overrides, override_decisions
 from warehouse.decisions import changes
 
+from assets.checks import SELECTION_CHECKS
 from assets.golds import overrides
 from assets.policies import policy_order
 from assets.stages import Run, Stage, Written
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
     from warehouse.settings import ArmSettings
     from warehouse.store import Snapshot, StageWriter
 
-MODULES = (
-    "warehouse.curation.selection",
-    "warehouse.curation.rules",
-    "warehouse.curation.guards",
-    "warehouse.curation.overrides",
-    "warehouse.curation.quantise",
-    "warehouse.decisions",
-)
 STAGES = ("prompts", "contamination", "difficulty")
 SELECTION_FIELDS = ("selected", "domain", "split", "pool", "suspect_gold")
 
@@ -124,4 +117,4 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     return Written(counts | {f"reason_{k}": n for k, n in reasons.items()}, extends=extends)
 
 
-STAGE = Stage("selection", "selection", builds, write, (*MODULES, "assets.selection"))
+STAGE = Stage("selection", "selection", builds, write, __name__, checks=SELECTION_CHECKS)

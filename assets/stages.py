@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from assets.code_version import code_version
-from warehouse.ledger import Build, Commit
 
 if TYPE_CHECKING:
     from assets.project import Project
+    from warehouse.ledger import Build, Commit
     from warehouse.store import Snapshot, StageWriter
 
 Progress = Callable[[str, int, int | None], None]  # what, done, of how many (None: not known)
@@ -30,6 +30,29 @@ class Run:
     progress: Progress = silent
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What a check saw. A check that does not pass names what is wrong in `detail`."""
+
+    passed: bool
+    observed: float
+    threshold: float
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A test of what a stage has written, run before it is committed.
+
+    A blocking check holds an invariant: the build is not committed where it fails. Any other warns of drift.
+    """
+
+    name: str
+    description: str
+    evaluate: Callable[[Run, Written, StageWriter], Finding]
+    blocking: bool = True
+
+
 class StageFailedError(RuntimeError):
     """A stage of a batch cannot be committed; the message says why and what to do."""
 
@@ -43,20 +66,21 @@ class Stage:
         table: the main table; its content is the data version that later stages look at.
         builds: the builds wanted for a batch, given a view of what is committed (several: one a policy or arm).
         write: writes one build and returns its counts; must leave nothing half where it raises.
-        modules: what the code version is made of.
+        module: where the stage is written; its code version covers this and what it imports.
     """
 
     name: str
     table: str
     builds: Callable[[Project, Snapshot, str], list[Build]]
     write: Callable[[Run, Snapshot, Build, StageWriter], Written]
-    modules: tuple[str, ...]
+    module: str
+    checks: tuple[Check, ...] = ()
     after: Callable[[Run, Build], None] | None = None  # tidies up once the build is committed
 
     @property
     def code_version(self) -> str:
         """Return the version of the code that decides what the stage writes."""
-        return code_version(*self.modules)
+        return code_version(self.module)
 
 
 @dataclass(frozen=True)
@@ -89,11 +113,27 @@ def materialise(stage: Stage, batch: str, run: Run) -> list[Outcome]:
                 commit = writer.previous
             else:
                 written = stage.write(run, store.snapshot(), wanted, writer)
-                commit = writer.commit(stage.table, written.counts, extends=written.extends)
+                findings = _findings(stage, run, written, writer)
+                commit = writer.commit(stage.table, written.counts, extends=written.extends, checks=findings)
                 if stage.after is not None:
                     stage.after(run, wanted)
         outcomes.append(Outcome(wanted, commit, carried, time.monotonic() - started))
     return outcomes
+
+
+def _findings(stage: Stage, run: Run, written: Written, writer: StageWriter) -> dict[str, dict[str, object]]:
+    findings = {}
+    for check in stage.checks:
+        finding = check.evaluate(run, written, writer)
+        if check.blocking and not finding.passed:
+            where = " ".join(x for x in (stage.name, "of", writer.build.batch, writer.build.variant) if x)
+            msg = (
+                f"{where}: check {check.name} failed (observed {finding.observed:g}, allowed {finding.threshold:g}): "
+                f"{finding.detail}; nothing of it was committed"
+            )
+            raise StageFailedError(msg)
+        findings[check.name] = asdict(finding)
+    return findings
 
 
 def is_stale(stage: Stage, project: Project, view: Snapshot, batch: str) -> bool:

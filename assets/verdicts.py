@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from assets.checks import VERDICT_CHECKS
+from assets.code_version import code_version
 from assets.golds import golds
 from assets.stages import Run, Stage, Written
 from verifiers import Task, Verdict, VerifierPool, available
@@ -73,7 +75,8 @@ def _verify(
     chunk: pl.DataFrame, old: pl.DataFrame | None, known: dict[str, str], pool: VerifierPool, budget_s: float
 ) -> pl.DataFrame:
     names = ("verifier", "ground_truth", "response", "finish_reason")
-    ids = [text_hash(v, known[v], g or "", r, f) for v, g, r, f in chunk.select(names).iter_rows()]
+    code = code_version("verifiers")
+    ids = [text_hash(code, v, known[v], g or "", r, f) for v, g, r, f in chunk.select(names).iter_rows()]
     chunk = chunk.with_columns(pl.Series("task_id", ids, pl.String))
     columns = ["verifier_version", "status", "score", "parts", "extracted", "detail", "elapsed_ms"]
     reused = None
@@ -104,4 +107,4 @@ def _frame(verdicts: list[Verdict]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-STAGE = Stage("verdicts", "verdicts", builds, write, ("assets.verdicts", "assets.golds"))
+STAGE = Stage("verdicts", "verdicts", builds, write, __name__, checks=VERDICT_CHECKS)

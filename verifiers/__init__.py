@@ -1,0 +1,11 @@
+"""Rule verifiers: text in, verdict out. No weights, no storage.
+
+`verify` and `VerifierPool.verify` take tasks and return verdicts in the same order. See README.md in this
+folder for what each verifier accepts.
+"""
+
+from verifiers.contract import Status, Task, Verdict
+from verifiers.pool import VerifierPool, verify
+from verifiers.registry import available, version
+
+__all__ = ["Status", "Task", "Verdict", "VerifierPool", "available", "verify", "version"]

@@ -58,7 +58,8 @@ _TAIL_NUMBER = re.compile(
     r"(?:[ ]?/[ ]?[0-9]+(?![0-9]))?"
     r"(?:[ ]?\\?%|[ ](?:percent|hundred|thousand|million|billion|trillion)\b)?"
 )
-_SEVERAL = re.compile(r"\bor\b|\\lor\b", re.IGNORECASE)
+# A comma between digits of one numeral does not separate answers.
+_SPLITS = re.compile(r"\b(?:or|and|and/or)\b|;|,(?![0-9]{3}(?![0-9]))", re.IGNORECASE)
 _NOT_SINGLE = re.compile(r"^\s*(?:or|and|to|and/or|,)\s*[$€£¥₹]?[-+]?\.?[0-9]", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z]+")
 # After "the answer is" these words say something about an answer instead of giving it.
@@ -134,7 +135,7 @@ def maths_answer(candidate: Candidate) -> str | None:
     """
     if candidate.source == "boxed":
         return tidy(candidate.text)
-    prose = candidate.text.strip().rstrip("!")
+    prose = candidate.text.strip(" \t\r\n*_").rstrip("!")
     text = tidy(prose)
     if not text:
         return None
@@ -173,10 +174,20 @@ def tail_answer(text: str) -> str | None:
 
 
 def alternatives(answer: str) -> list[str]:
-    """Split an answer at the word "or": one part when it offers one answer."""
-    if "or" not in answer.lower():
+    """Split an answer into those it offers at once: at "or", "and", and commas outside brackets."""
+    if not _SPLITS.search(answer):
         return [answer]
-    return [tidy(part.removeprefix("either ")) for part in _SEVERAL.split(answer)]
+    parts, level, start = [], 0, 0
+    for match in re.compile(r"[(\[{]|[)\]}]|" + _SPLITS.pattern, re.IGNORECASE).finditer(answer):
+        if match[0] in "([{":
+            level += 1
+        elif match[0] in ")]}":
+            level -= 1
+        elif level == 0:
+            parts.append(answer[start : match.start()])
+            start = match.end()
+    parts.append(answer[start:])
+    return [tidied for part in parts if (tidied := tidy(part.strip().removeprefix("either ")))]
 
 
 def _boxes(text: str) -> list[tuple[int, int, str]]:
@@ -285,7 +296,7 @@ def _number_in_prose(text: str) -> str | None:
         if _NOT_SINGLE.match(rest):
             return text
         if not rest or re.match(r"\s+[A-Za-z(]|[,;:]\s", rest) and not re.match(r"\s+[A-Za-z](?![A-Za-z])", rest):
-            return text if _SEVERAL.search(rest) and re.search("[0-9]", rest) else tidy(numeral)
+            return text if re.search(r"\b(?:or|and)\b.*[0-9]", rest, re.IGNORECASE) else tidy(numeral)
         return text
     numbers = {match[0]: parse_number(tidy(match[0])) for match in _TAIL_NUMBER.finditer(text)}
     values = {number.value for number in numbers.values() if number is not None}

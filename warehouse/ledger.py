@@ -34,6 +34,7 @@ _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "extends": pl.Boolean,
     "tables": pl.String,
     "counts": pl.String,
+    "checks": pl.String,
     "inputs": pl.String,
     "code_version": pl.String,
     "policy_hash": pl.String,
@@ -95,6 +96,7 @@ class Commit:
     extends: bool  # decisions add to those of the commit before, instead of replacing them
     tables: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    checks: dict[str, Any] = field(default_factory=dict)  # name -> passed, observed, threshold, detail
     inputs: dict[str, str] = field(default_factory=dict)
     code_version: str = ""
     policy_hash: str = ""
@@ -109,12 +111,12 @@ class Commit:
     @staticmethod
     def of_row(row: dict[str, Any]) -> Commit:
         """Read a row of the ledger."""
-        decoded = {k: json.loads(row[k]) for k in ("tables", "counts", "inputs")}
+        decoded = {k: json.loads(row[k]) for k in ("tables", "counts", "checks", "inputs")}
         return Commit(**{**row, **decoded})
 
     def as_row(self) -> dict[str, Any]:
         """Return the row that the ledger stores."""
-        encoded = {k: json.dumps(getattr(self, k), sort_keys=True) for k in ("tables", "counts", "inputs")}
+        encoded = {k: json.dumps(getattr(self, k), sort_keys=True) for k in ("tables", "counts", "checks", "inputs")}
         return {**{c: getattr(self, c) for c in SCHEMA}, **encoded}
 
 

@@ -156,13 +156,21 @@ class StageWriter:
                 rows += frame.height
         return rows
 
-    def commit(self, main: str, counts: dict[str, int] | None = None, *, extends: bool = False) -> Commit:
+    def commit(
+        self,
+        main: str,
+        counts: dict[str, int] | None = None,
+        *,
+        extends: bool = False,
+        checks: dict[str, Any] | None = None,
+    ) -> Commit:
         """Make everything this build wrote visible at once.
 
         Args:
             main: the table whose content is the data version that later stages look at.
             counts: what to show people (rows read, kept, dropped, ...).
             extends: the decisions add to those of the previous build of this stage.
+            checks: what the checks of the stage found, by name.
         """
         build = self.build
         tables = {n: _rows(DeltaTable(self._store.home.tables / n), self._rows) for n in self._written}
@@ -179,6 +187,7 @@ class StageWriter:
                 "extends": extends,
                 "tables": tables,
                 "counts": counts or {},
+                "checks": checks or {},
                 "inputs": dict(build.inputs),
                 "code_version": build.code_version,
                 "policy_hash": build.policy_hash,

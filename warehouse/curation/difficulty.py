@@ -1,7 +1,7 @@
 """How hard each prompt is for one policy, measured from its scored rollouts.
 
-A null reward is never a hard one: it leaves every statistic alone and only lowers `scored`. Sums run over integers, so the
-same rewards in any order give the same bytes.
+A null reward is never a hard one: it leaves every statistic alone and only lowers `scored`. Sums run over integers,
+so the same rewards in any order give the same bytes.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def difficulty(
         verified: prompt_id and suspect_gold (Boolean) where a second policy or a person has looked: takes
             the place of what the answers say.
 
-    Variance is that of the population. `binary` is true where every scored reward is 0 or 1, or where a pass threshold is
-    set; pass rate, its Jeffreys interval and learnability p(1 - p) are null elsewhere. Every statistic is null
-    where nothing was scored. `reward_model_uncertainty` and `source_disagreement` are null here.
+    Variance is that of the population. `binary` is true where every scored reward is 0 or 1, or where a pass
+    threshold is set; pass rate, its Jeffreys interval and learnability p(1 - p) are null elsewhere. Every statistic
+    is null where nothing was scored. `reward_model_uncertainty` and `source_disagreement` are null here.
     """
     out = (
         _generated(rollouts)

@@ -9,8 +9,6 @@ import polars as pl
 from warehouse.curation.apportion import apportion, exact, round_half_up
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from warehouse.settings.model import ArmSettings
 
 
@@ -22,9 +20,9 @@ def quotas(sizes: pl.DataFrame, arm: ArmSettings, *, whole: bool) -> pl.DataFram
         arm: fraction, floors, ceilings.
         whole: take all of them instead of the fraction.
 
-    The arm's size is fraction x prompts, rounded half up, and is spread over the groups by largest remainders. Then
-    a domain below its floor is raised to it (or to all it has), one above its ceiling lowered, and what the domain has is spread over
-    its groups by size. Other domains do not make up for the difference.
+    The arm's size is fraction x prompts, rounded half up, and is spread over the groups by largest remainders. Then a
+    domain below its floor is raised to it (or to all it has), one above its ceiling lowered, and what the domain has
+    is spread over its groups by size. Other domains do not make up for the difference.
     """
     size = dict(zip(sizes["group"], sizes["size"], strict=True))
     domain = dict(zip(sizes["group"], sizes["domain"], strict=True))
@@ -45,9 +43,10 @@ def quotas(sizes: pl.DataFrame, arm: ArmSettings, *, whole: bool) -> pl.DataFram
 def pick(ordered: pl.DataFrame, limits: pl.DataFrame, max_all_zero_share: float) -> pl.DataFrame:
     """Fill the quotas in order, passing over all-zero prompts beyond their share.
 
-    A prompt whose every scored reward is 0 gives a group-relative trainer no gradient. At most `max_all_zero_share` of the prompts
-    picked may be such; the surplus is replaced by the next in order. The allowance is spread over the groups by quota, and shrinks
-    where there is nothing to replace the surplus with, so the share holds for what is really picked.
+    A prompt whose every scored reward is 0 gives a group-relative trainer no gradient. At most `max_all_zero_share`
+    of the prompts picked may be such; the surplus is replaced by the next in order. The allowance is spread over the
+    groups by quota, and shrinks where there is nothing to replace the surplus with, so the share holds for what is
+    really picked.
 
     Args:
         ordered: group, all_zero (Boolean), in the order of picking within each group.
@@ -64,12 +63,14 @@ def pick(ordered: pl.DataFrame, limits: pl.DataFrame, max_all_zero_share: float)
     )
     allowance = sum(quota.values()) if share == 1 else int(share * sum(quota.values()))
     while True:
-        caps = apportion(allowance, quota)
-        barred = pl.col.all_zero & (pl.col.zeros > pl.col.group.replace_strict(caps, return_dtype=pl.Int64))
-        out = placed.with_columns(allowed=barred.not_())
+        caps = [(group, cap) for group, cap in apportion(allowance, quota).items()]
+        cap = pl.DataFrame(caps, schema={"group": pl.String, "cap": pl.Int64}, orient="row")
+        out = placed.join(cap, on="group", how="left", maintain_order="left")
+        out = out.with_columns(allowed=(pl.col.all_zero & (pl.col.zeros > pl.col.cap)).not_())
         turn = pl.col.allowed.cum_sum().over("group")
         out = out.with_columns(turn=turn).with_columns(picked=pl.col.allowed & (pl.col.turn <= pl.col.quota))
-        picked, zeros = out["picked"].sum(), (out["picked"] & out["all_zero"]).sum()
+        picked = out.filter("picked").height
+        zeros = out.filter("picked", "all_zero").height
         if zeros <= share * picked:
-            return out.drop("zeros")
+            return out.drop("zeros", "cap")
         allowance = int(share * picked)  # below `zeros`, so each round allows fewer and the loop ends

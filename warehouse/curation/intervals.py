@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from scipy.special import betaincinv
+from scipy.special import betaincinv  # type: ignore[import-untyped]  # ships no type information
 
 INTERVAL = pl.Struct({"low": pl.Float64, "high": pl.Float64})
 

@@ -17,8 +17,8 @@ def references(prompts: pl.LazyFrame, rollouts: pl.LazyFrame, rewards: pl.LazyFr
         rewards: prompt_id, role, sample, reward: the scores that best-of-N goes by.
 
     A prompt with a gold has its gold as reference. Else the best of the role "reference" samples by reward (ties: the
-    lowest sample) is taken; a scored sample never is, or best-of-N would judge itself. Samples that were cut off, failed or have no
-    reward cannot win. `margin_to_second` is null with one candidate.
+    lowest sample) is taken; a scored sample never is, or best-of-N would judge itself. Samples that were cut off,
+    failed or have no reward cannot win. `margin_to_second` is null with one candidate.
     """
     gold = prompts.filter(pl.col.ground_truth.is_not_null()).select(
         "prompt_id",

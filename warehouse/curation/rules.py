@@ -1,7 +1,7 @@
 """The rules by which an arm picks prompts, one entry each.
 
-A rule gives every prompt a number, the lowest of which is picked first, and names the columns without which it has nothing
-to say. What all rules share (quotas, guards, floors and ceilings) is in `selection` and `guards`.
+A rule gives every prompt a number, the lowest of which is picked first, and names the columns without which it has
+nothing to say. What all rules share (quotas, guards, floors and ceilings) is in `selection` and `guards`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import polars as pl
 
 from warehouse.curation.guards import pick, quotas
 from warehouse.curation.rules import RULES
-from warehouse.schemas import DIFFICULTY, SELECTION
+from warehouse.schemas import DECISIONS, DIFFICULTY, SELECTION
 
 if TYPE_CHECKING:
     from warehouse.curation.rules import Rule
@@ -31,20 +31,20 @@ def select(candidates: pl.LazyFrame | pl.DataFrame, arm: ArmSettings, settings: 
     """Return the columns of `selection`, one row per candidate, sorted by prompt_id.
 
     Args:
-        candidates: prompt_id, pool, split, domain, gold_conflict, contaminated, policy_id, source (of the reward), the
-            columns of `difficulty`, override_selected. All but prompt_id, pool and split may be null, and those that the
-            rule does not read may be missing.
+        candidates: prompt_id, pool, split, domain, gold_conflict, contaminated, policy_id, source (of the reward),
+            the columns of `difficulty`, override_selected. All but prompt_id, pool and split may be null, and those
+            that the rule does not read may be missing.
         arm: the rule, how much of the pool it keeps, and its guards.
         settings: `min_scored_share`.
 
     The first reason that applies counts: `eval`, `heldout`, `override` (a person's word; it overrules what follows),
-    `contaminated`, `gold_conflict`, `original`, `suspect_gold`, `unscored`, then what the rule says: its own name where a
-    prompt is picked, else `not_applicable` (a column that the rule needs is null), `outside_band`, `guard_all_zero`,
-    `ceiling` or `above_cut`; `floor` where only the domain's floor let it in.
+    `contaminated`, `gold_conflict`, `original`, `suspect_gold`, `unscored`, then what the rule says: its own name
+    where a prompt is picked, else `not_applicable` (a column that the rule needs is null), `outside_band`,
+    `guard_all_zero`, `ceiling` or `above_cut`; `floor` where only the domain's floor let it in.
 
-    Prompts are ranked within (domain, reward source). `score` is lowest where the rule picks first, `percentile` its mid-rank
-    percentile in the group, (mean rank - 1/2) / prompts, strictly between 0 and 1; both are null for a prompt that
-    was not ranked. Every rule but `all` has the same quotas, a fraction of the scored `new` prompts.
+    Prompts are ranked within (domain, reward source). `score` is lowest where the rule picks first, `percentile` its
+    mid-rank percentile in the group, (mean rank - 1/2) / prompts, strictly between 0 and 1; both are null for a
+    prompt that was not ranked. Every rule but `all` has the same quotas, a fraction of the scored `new` prompts.
 
     Raises:
         ValueError: a prompt is listed twice, or the rule needs a column that is not there.
@@ -62,9 +62,9 @@ def select(candidates: pl.LazyFrame | pl.DataFrame, arm: ArmSettings, settings: 
         [frame.filter(pl.col.reason.is_not_null()).with_columns(group=pl.lit(None, pl.String)), refused, picked],
         how="diagonal",
     )
-    kept = pl.col.reason.is_in(["original", arm.rule, "floor"]) | (
-        (pl.col.reason == "override") & pl.col.override_selected
-    )
+    added = ["original"] if arm.include_original else []
+    overruled = (pl.col.reason == "override") & pl.col.override_selected
+    kept = pl.col.reason.is_in([*added, arm.rule, "floor"]) | overruled
     out = out.select(
         "prompt_id",
         "policy_id",
@@ -119,7 +119,7 @@ def _standing(arm: ArmSettings, settings: RewardSettings) -> pl.Expr:
         .when(pl.col.gold_conflict)
         .then(pl.lit("gold_conflict"))
         .when(pl.col.pool == "original")
-        .then(pl.lit("original" if arm.include_original else "original_excluded"))
+        .then(pl.lit("original"))
         .when(suspect)
         .then(pl.lit("suspect_gold"))
         .when((enough & (scored > 0)).not_())
@@ -137,16 +137,11 @@ def _rank(admitted: pl.DataFrame, rule: Rule, arm: ArmSettings) -> pl.DataFrame:
     """Return the prompts in the order of picking, with score, percentile, tie_size, all_zero."""
     scored = admitted.with_columns(score=rule.score(arm).cast(pl.Float64) + 0.0)  # no negative zero
     rank = pl.col.score.rank("average").over("group")
-    return (
-        scored.with_columns(
-            percentile=(rank - 0.5) / pl.len().over("group"),
-            tie_size=pl.len().over("group", "score").cast(pl.Int64),
-            all_zero=((pl.col.reward_min == 0) & (pl.col.reward_max == 0)).fill_null(value=False),
-        )
-        .with_columns(tie_break=pl.struct(rule.tie_break) if rule.tie_break else pl.lit(None))
-        .sort("group", "score", *rule.tie_break, "prompt_id", nulls_last=True)
-        .drop("tie_break")
-    )
+    return scored.with_columns(
+        percentile=(rank - 0.5) / pl.len().over("group"),
+        tie_size=pl.len().over("group", "score").cast(pl.Int64),
+        all_zero=((pl.col.reward_min == 0) & (pl.col.reward_max == 0)).fill_null(value=False),
+    ).sort("group", "score", *rule.tie_break, "prompt_id")
 
 
 def _outcome(arm: ArmSettings) -> pl.Expr:
@@ -157,7 +152,7 @@ def _outcome(arm: ArmSettings) -> pl.Expr:
         .then(pl.lit("floor"))
         .when(pl.col.allowed.not_() & (pl.col.place <= pl.col.quota))
         .then(pl.lit("guard_all_zero"))
-        .when(pl.col.place <= pl.col.base)
+        .when(pl.col.allowed & (pl.col.turn <= pl.col.base))
         .then(pl.lit("ceiling"))
         .otherwise(pl.lit("above_cut"))
     )
@@ -169,3 +164,84 @@ def _refuse_repeats(selection: pl.DataFrame) -> None:
     if repeated.len():
         msg = f"{repeated.len()} candidates are listed more than once, the first is prompt {repeated[0]}"
         raise ValueError(msg)
+
+
+def selection_decisions(
+    selection: pl.DataFrame, arm: ArmSettings, policy_hash: str, *, candidates: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Return the columns of `decisions` for a selection: one row a prompt, stage "selection".
+
+    `value` is what the rule measured and `threshold` the last value in the prompt's group that the rule picked, both
+    null for a prompt that was not ranked. `rule` is the arm's rule where it decided, else the reason.
+
+    Args:
+        selection: as `select` returns it.
+        arm: the same arm.
+        policy_hash: of the settings that decided.
+        candidates: as given to `select`; with `scored`, `samples`, `contaminated_by` the details say more.
+    """
+    rule = RULES[arm.rule]
+    cut = pl.col.score.filter(pl.col.reason == arm.rule).max().over("group")
+    frame = selection.with_columns(value=rule.sign * pl.col.score, threshold=rule.sign * cut)
+    facts = ["scored", "samples", "contaminated_by"]
+    have = [c for c in facts if candidates is not None and c in candidates.columns]
+    if candidates is not None and have:
+        frame = frame.join(candidates.select("prompt_id", *have), on="prompt_id", how="left", maintain_order="left")
+    frame = frame.with_columns(pl.lit(None, pl.String).alias(c) for c in facts if c not in have)
+    by_rule = pl.col.reason.is_in([arm.rule, "above_cut"])
+    return frame.select(
+        "arm",
+        "prompt_id",
+        stage=pl.lit("selection"),
+        rule=pl.when(by_rule).then(pl.lit(arm.rule)).otherwise("reason"),
+        outcome=pl.when("selected").then(pl.lit("keep")).otherwise(pl.lit("drop")),
+        value="value",
+        threshold="threshold",
+        detail=_detail(rule, arm),
+        policy_hash=pl.lit(policy_hash),
+    ).select(list(DECISIONS.columns))
+
+
+def _detail(rule: Rule, arm: ArmSettings) -> pl.Expr:
+    if rule.whole:
+        picked = pl.format("every scored prompt of {} is kept", "group")
+        left = picked
+    else:
+        end = "highest" if rule.sign < 0 else "lowest"
+        share = f"among the {100 * arm.fraction:.4g}% taken from {{}}, {end} first"
+        value = pl.format(f"{rule.measure} {{}}", pl.col.value.round(4))
+        place = pl.format("(percentile {}, {} with the same)", pl.col.percentile.round(4), "tie_size")
+        last = pl.coalesce(pl.format("the last one taken has {}", pl.col.threshold.round(4)), pl.lit("none was taken"))
+        picked = pl.format(f"{{}} is {share} {{}}", value, "group", place)
+        left = pl.format(f"{{}} is not {share} {{}}: {{}}", value, "group", place, last)
+    counts = pl.format("{} of {} rollouts have a reward", pl.col.scored, pl.col.samples)
+    details = {
+        arm.rule: picked,
+        "above_cut": left,
+        "floor": pl.format("{}; let in by the floor of its domain", left),
+        "ceiling": pl.format("{}; left out by the ceiling of its domain", picked),
+        "guard_all_zero": pl.format(
+            f"{{}}; every reward is 0, and at most {100 * arm.max_all_zero_share:.4g}% of those taken may be such",
+            left,
+        ),
+        "unscored": pl.coalesce(counts, pl.lit("too few rollouts have a reward")),
+        "contaminated": pl.coalesce(
+            pl.format("contains an item of {}", pl.col.contaminated_by), pl.lit("contains an item of an evaluation set")
+        ),
+        "not_applicable": pl.lit(f"rule {arm.rule} needs {', '.join(rule.needs)}, which this prompt does not have"),
+        "outside_band": pl.lit(f"pass rate is outside {arm.band[0]:.4g} to {arm.band[1]:.4g}"),
+        "original": pl.lit(
+            "in the original pool, which is always trained on"
+            if arm.include_original
+            else "in the original pool, which this arm leaves out"
+        ),
+        "eval": pl.lit("in the eval pool: scored, never trained on"),
+        "heldout": pl.lit("held out of training"),
+        "gold_conflict": pl.lit("two different ground truths are known for this prompt"),
+        "suspect_gold": pl.lit("no rollout passed, and most gave one and the same other answer"),
+        "override": pl.lit("decided by a person"),
+    }
+    out = pl.lit(None, pl.String)
+    for reason, text in details.items():
+        out = pl.when(pl.col.reason == reason).then(text).otherwise(out)
+    return out

@@ -81,6 +81,8 @@ def _widest(responses: pl.Series) -> pl.Series:
         frame.select("row", a=pl.col.list.list.get(i, null_on_oob=True), b=pl.col.list.list.get(j, null_on_oob=True))
         for i, j in combinations(range(MAX_RESPONSES), 2)
     ).drop_nulls()
-    distance = cpdist(pairs["a"].to_list(), pairs["b"].to_list(), scorer=Levenshtein.normalized_distance, dtype=np.float64)
+    distance = cpdist(
+        pairs["a"].to_list(), pairs["b"].to_list(), scorer=Levenshtein.normalized_distance, dtype=np.float64
+    )
     widest = pairs.select("row", distance=pl.Series(distance, dtype=pl.Float64)).group_by("row").max()
     return frame.join(widest, on="row", how="left", maintain_order="left")["distance"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from warehouse.settings import FieldSpec, Where
 
@@ -26,12 +27,29 @@ class RowError(Exception):
         return RowError, (self.reason_code, self.message)
 
 
+def getter(spec: FieldSpec | None) -> Callable[[Mapping[str, Any]], Any]:
+    """Return `resolve` for one spec; plain columns and constants, most fields, without its detours."""
+    if spec is None:
+        return lambda _row: None
+    steps = (spec.index, spec.extract, spec.map, spec.default)
+    if spec.parse_json or any(s is not None for s in steps):
+        return lambda row: resolve(spec, row)
+    if spec.column is not None:
+        name = spec.column
+        return lambda row: row[name] if name in row else column(row, name)
+    if spec.template is not None:
+        template = spec.template
+        return lambda row: _fill(template, row)
+    return lambda row: _origin(spec, row)
+
+
 def resolve(spec: FieldSpec | None, row: Mapping[str, Any]) -> Any:
     """Return the value that `spec` describes, or None for a null.
 
     Raises:
-        RowError: `missing_column` where a named column is not in the row; `no_match` where `extract` finds
-            nothing; `unmapped` where `map` does not know the value and there is no `default`.
+        RowError: `missing_column` where a named column is not in the row; `wrong_type` where `index` meets no list;
+            `no_match` where `extract` finds nothing; `unmapped` where `map` does not know the value and there is no
+            `default`; `broken_value` where `parse_json` meets no JSON.
     """
     if spec is None:
         return None
@@ -39,19 +57,21 @@ def resolve(spec: FieldSpec | None, row: Mapping[str, Any]) -> Any:
     if value is not None and spec.index is not None:
         value = _element(value, spec)
     if value is not None and spec.extract is not None:
-        found = re.findall(spec.extract, str(value))
-        if not found:
-            raise RowError("no_match", f"nothing in column {spec.column or spec.template!r} matches {spec.extract!r}")
-        last = found[-1]
-        value = (last[-1] if isinstance(last, tuple) else last).strip()
+        value = _extract(value, spec)
     if value is not None and spec.map is not None:
         if str(value) in spec.map:
             value = spec.map[str(value)]
         elif spec.default is not None:
             value = spec.default
         else:
-            raise RowError("unmapped", f"{value!r} in column {spec.column!r} is not among {sorted(spec.map)}")
+            raise RowError("unmapped", f"{value!r} in {_name(spec)} is not among {sorted(spec.map)}")
+    if value is not None and spec.parse_json:
+        value = _json(value, spec)
     return spec.default if value is None else value
+
+
+def _name(spec: FieldSpec) -> str:
+    return f"template {spec.template!r}" if spec.template is not None else f"column {spec.column!r}"
 
 
 def _origin(spec: FieldSpec, row: Mapping[str, Any]) -> Any:
@@ -71,7 +91,7 @@ def column(row: Mapping[str, Any], name: str) -> Any:
     value: Any = row
     for part in name.split("."):
         if not isinstance(value, dict) or part not in value:
-            raise RowError("missing_column", f"no column {name!r}; the row has {sorted(row)}")
+            raise RowError("missing_column", f"no column {name!r}; the row has {sorted(map(str, row))}")
         value = value[part]
     return value
 
@@ -84,14 +104,28 @@ def _fill(template: str, row: Mapping[str, Any]) -> str:
     return _PLACEHOLDER.sub(text, template)
 
 
+def _extract(value: Any, spec: FieldSpec) -> str:
+    found = re.findall(spec.extract or "", str(value))
+    if not found:
+        raise RowError("no_match", f"nothing in {_name(spec)} matches {spec.extract!r}")
+    last = found[-1]
+    text: str = last[-1] if isinstance(last, tuple) else last
+    return text.strip()
+
+
 def _element(value: Any, spec: FieldSpec) -> Any:
     if not isinstance(value, list) or spec.index is None:
-        raise RowError("wrong_type", f"column {spec.column!r} should hold a list, holds {type(value).__name__}")
+        raise RowError("wrong_type", f"{_name(spec)} should hold a list, holds {type(value).__name__}")
     if not -len(value) <= spec.index < len(value):
-        raise RowError(
-            "missing_column", f"column {spec.column!r} holds {len(value)} items, index {spec.index} is asked"
-        )
+        raise RowError("missing_column", f"{_name(spec)} holds {len(value)} items, index {spec.index} is asked")
     return value[spec.index]
+
+
+def _json(value: Any, spec: FieldSpec) -> Any:
+    try:
+        return json.loads(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RowError("broken_value", f"{_name(spec)} should hold JSON text: {error}") from None
 
 
 def _object(value: Any, row: Mapping[str, Any]) -> Any:

@@ -29,6 +29,7 @@ class FieldSpec(Section):
     Exactly one of `column`, `template`, `value`, `object` is given. `extract` (a regular expression with one group; the
     last match counts), `map` (exact replacements) and `default` (for a null) are applied in this order.
     `index` picks one element where the column holds a list. `column` may be a dotted path into nested objects.
+    `parse_json` says that the text found is JSON, to be read as what it stands for (a gold column of JSON text).
     """
 
     column: str | None = None
@@ -38,6 +39,7 @@ class FieldSpec(Section):
     index: int | None = None
     extract: str | None = None
     map: dict[str, Any] | None = None
+    parse_json: bool = False
     default: Any = None
 
     @model_validator(mode="after")

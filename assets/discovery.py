@@ -1,0 +1,43 @@
+"""What there is to do: new source files, batches that are stale, batches that wait."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from assets import contamination, difficulty, prompts, references, rewards, rollouts, verdicts
+from assets.stages import is_stale
+
+if TYPE_CHECKING:
+    from assets.project import Project
+    from warehouse.batches import Batch
+    from warehouse.store import Snapshot
+
+BATCH_STAGES = (
+    prompts.STAGE,
+    contamination.STAGE,
+    rollouts.STAGE,
+    verdicts.STAGE,
+    references.STAGE,
+    rewards.STAGE,
+    difficulty.STAGE,
+)
+
+
+def register_new(project: Project) -> Batch | None:
+    """Register the source files that no batch has yet as one new batch."""
+    return project.batches.register(project.source_files())
+
+
+def first_stale(project: Project, view: Snapshot, batch: str) -> str | None:
+    """Return the name of the first stage of a batch that is not up to date, or None."""
+    for stage in BATCH_STAGES:
+        if is_stale(stage, project, view, batch):
+            return stage.name
+    return None
+
+
+def stale_batches(project: Project) -> dict[str, str]:
+    """Return batch -> first stale stage, in order, for every batch that has something to do."""
+    view = project.store.snapshot()
+    found = {b.key: first_stale(project, view, b.key) for b in project.live_batches()}
+    return {batch: stage for batch, stage in found.items() if stage is not None}

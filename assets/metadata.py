@@ -1,0 +1,78 @@
+"""What the Dagster UI shows of a stage: counts, schema, a small sample, a plot."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import polars as pl
+
+from warehouse.plots import PLOTS
+from warehouse.schemas import TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from assets.project import Project
+    from assets.stages import Outcome, Stage
+
+SAMPLE_ROWS = 5
+SAMPLE_CHARS = 200
+
+
+def outcome_metadata(stage: Stage, outcomes: list[Outcome], project: Project) -> dict[str, Any]:
+    """Return the metadata of one materialisation: plain numbers are drawn over time by the UI."""
+    table = TABLES[stage.table]
+    view = project.store.snapshot([stage.table])
+    live = [view.live[o.build.key] for o in outcomes if o.build.key in view.live]
+    rows = view.scan_builds(stage.table, live)
+    metadata: dict[str, Any] = {
+        "dagster/row_count": sum(o.commit.tables.get(stage.table, 0) for o in outcomes),
+        "dagster/column_schema": _column_schema(table.schema),
+        "carried": all(o.carried for o in outcomes),
+        "seconds": round(sum(o.seconds for o in outcomes), 3),
+        "builds": dg.MetadataValue.json({f"{o.build.variant or o.build.batch}": o.build.build_id for o in outcomes}),
+    }
+    for name, value in _totals(outcomes).items():
+        metadata[f"count/{name}"] = value
+    sample = rows.head(SAMPLE_ROWS).collect()
+    if sample.height:
+        metadata["sample"] = _sample(sample)
+    plot = PLOTS.get(stage.name)
+    if plot is not None and sample.height:
+        metadata["plot"] = picture(plot(view, rows))
+    return metadata
+
+
+def picture(png: bytes) -> dg.MarkdownMetadataValue:
+    """Return a PNG as metadata that the UI shows in place."""
+    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def _totals(outcomes: list[Outcome]) -> Mapping[str, int]:
+    totals: dict[str, int] = {}
+    for outcome in outcomes:
+        for name, value in outcome.commit.counts.items():
+            totals[name] = totals.get(name, 0) + value
+    return totals
+
+
+def _column_schema(schema: pl.Schema) -> dg.TableSchema:
+    return dg.TableSchema([dg.TableColumn(name, str(kind)) for name, kind in schema.items()])
+
+
+def _sample(frame: pl.DataFrame) -> dg.TableMetadataValue:
+    records = [
+        dg.TableRecord({name: _plain(value) for name, value in row.items()}) for row in frame.iter_rows(named=True)
+    ]
+    schema = dg.TableSchema([dg.TableColumn(name, "string") for name in frame.columns])
+    return dg.MetadataValue.table(records, schema)
+
+
+def _plain(value: Any) -> str | int | float | bool | None:
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= SAMPLE_CHARS else text[: SAMPLE_CHARS - 1] + "…"

@@ -1,0 +1,24 @@
+"""The two jobs: batches, which add what is new, and the corpus, which looks at everything and releases."""
+
+import dagster as dg
+
+from assets.partitions import BATCHES
+
+BATCH_STAGES = ("prompts", "contamination", "rollouts", "verdicts", "references", "rewards", "difficulty")
+CORPUS_STAGES = ("selection", "curriculum", "release")
+
+curate_batch = dg.define_asset_job(
+    "curate_batch",
+    selection=dg.AssetSelection.assets(*BATCH_STAGES),
+    partitions_def=BATCHES,
+    description="Bring batches up to date: ingest, roll out, verify, measure. Costs what is new.",
+    executor_def=dg.in_process_executor,
+)
+curate_corpus = dg.define_asset_job(
+    "curate_corpus",
+    selection=dg.AssetSelection.assets(*CORPUS_STAGES),
+    description="Select, order and release over all batches. Runs in seconds: every score is materialised.",
+    executor_def=dg.in_process_executor,
+    tags={"dagster/concurrency_key": "corpus"},
+)
+JOBS = [curate_batch, curate_corpus]

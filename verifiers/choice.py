@@ -1,0 +1,145 @@
+"""Multiple choice: exactly one option must be selected, by its letter or by its text.
+
+The gold is a letter, or `{"answer": "B", "options": {"A": "...", "B": "..."}}`. With options, a selected
+letter must be one of them, and an option's whole text selects it. A letter together with the text of another
+option selects two, which is no answer.
+"""
+
+import re
+import unicodedata
+from typing import Any, NamedTuple
+
+from verifiers.contract import BadGold, Outcome, Status, Verifier
+from verifiers.extract import TAIL, Candidate, candidates, strip_reasoning
+
+_FORM = 'a choice ground_truth is JSON text such as "B" or {"answer": "B", "options": {"A": "...", "B": "..."}}'
+
+_TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed|operatorname)\s*\{([^{}]*)\}")
+_NOISE = re.compile(r"[*_`$]|\\[()\[\],; ]")
+_LEAD = re.compile(r"^(?:(?:the )?(?:correct )?(?:options?|choices?|letters?|answers?)\b[\s:]*(?:is |are )?)+", re.IGNORECASE)
+# A letter counts when it stands alone, in brackets, before punctuation, or before a reason: "A dog" selects nothing.
+_LETTER = re.compile(
+    r"\(\s*(?P<round>[A-Za-z])\s*\)|\[\s*(?P<square>[A-Za-z])\s*\]"
+    r"|(?<![A-Za-z0-9'’])(?P<bare>[A-Z])(?=\s*$|\s*[.):,;/&]|\s+(?:because|since|as|which|is|or|and|-|–|—|\()|\s*[-–—]\s|\n)"
+)
+_JOINED = re.compile(r"^\s*(?:,|/|&|or\b|and\b|,\s*or\b|,\s*and\b|and/or\b)+\s*(?:(?:option|choice)\s+)?$", re.IGNORECASE)
+_TAIL_LETTER = re.compile(
+    r"\((?P<round>[A-Z])\)|\b(?:option|choice|answer)\s+(?:is\s+)?\(?(?P<named>[A-Z])\)?(?![A-Za-z])|(?:^|\n)\s*(?P<line>[A-Z])[.)]?\s*$",
+)
+_DOUBT = re.compile(r"\b(?:not|n't|neither|except|cannot)\b", re.IGNORECASE)
+
+
+class Gold(NamedTuple):
+    """The right letter, and the normalised text of each option (empty when the gold brings none)."""
+
+    answer: str
+    options: dict[str, str]
+
+
+def parse_gold(value: Any) -> Gold:
+    """Read a gold; raises `BadGold` unless it names one letter, and one of its options if it has any."""
+    options: dict[str, str] = {}
+    if isinstance(value, dict):
+        unknown = sorted(set(value) - {"answer", "options"})
+        given = value.get("options", {})
+        if unknown or not isinstance(given, dict) or not all(isinstance(text, str) for text in given.values()):
+            raise BadGold(_FORM)
+        options = {_letter_of(letter): normalise(text) for letter, text in given.items()}
+        if len(options) != len(given):
+            message = f"two options have one letter: {sorted(given)}"
+            raise BadGold(message)
+        value = value.get("answer")
+    answer = _letter_of(value)
+    if options and answer not in options:
+        message = f"the answer {answer!r} is not among the options {sorted(options)}"
+        raise BadGold(message)
+    return Gold(answer, options)
+
+
+def _letter_of(value: Any) -> str:
+    match = re.fullmatch(r"\s*\(?\s*([A-Za-z])\s*\)?[.:]?\s*", value) if isinstance(value, str) else None
+    if match is None:
+        message = f"{value!r} is not one letter; {_FORM}"
+        raise BadGold(message)
+    return match[1].upper()
+
+
+def normalise(text: str) -> str:
+    """Return an option's text for comparison: NFC, case folded, blanks collapsed, outer punctuation gone."""
+    text = unicodedata.normalize("NFC", _plain(text)).casefold()
+    return " ".join(text.split()).strip(" .,;:!?\"'“”‘’()")
+
+
+def _plain(text: str) -> str:
+    while (unwrapped := _TEXT_COMMAND.sub(r" \1 ", text)) != text:
+        text = unwrapped
+    return _NOISE.sub(" ", text).strip()
+
+
+def check(response: str, gold: Gold, _prompt: str) -> Outcome:
+    """Find the one selected option and compare it."""
+    text = strip_reasoning(response)
+    for candidate in candidates(text):
+        selected = selections(candidate, gold.options)
+        if selected:
+            return _outcome(selected, gold, candidate.source)
+    selected = _whole_or_tail(text, gold.options)
+    return _outcome(selected, gold, "tail") if selected else Outcome(Status.unparsed, None, "no option selected")
+
+
+def _outcome(selected: list[str], gold: Gold, source: str) -> Outcome:
+    if len(selected) > 1:
+        return Outcome(Status.unparsed, ", ".join(selected), f"{source}: several options selected")
+    status = Status.correct if selected[0] == gold.answer else Status.incorrect
+    return Outcome(status, selected[0], source)
+
+
+def selections(candidate: Candidate, options: dict[str, str]) -> list[str]:
+    """Return the letters that a candidate selects, in order: none, one, or several offered together."""
+    text = _LEAD.sub("", _plain(candidate.text)).strip()
+    whole = normalise(text)
+    if re.fullmatch("[a-z]", whole) and (not options or whole.upper() in options):
+        return [whole.upper()]
+    if by_text := [letter for letter, option in options.items() if option and option == whole]:
+        return by_text[:1] if len(set(by_text)) == 1 else by_text
+    match = _LETTER.match(text)
+    if match is None:
+        match = _LETTER.search(text)
+        if match is None or _DOUBT.search(text[: match.start()]) or len(text[: match.start()].split()) > 6:
+            return []
+    found = [_found(match)]
+    end = match.end()
+    while (following := _LETTER.search(text, end)) and _JOINED.match(text[end : following.start()]):
+        found.append(_found(following))
+        end = following.end()
+    rest = normalise(text[end:].lstrip(" .):,;-–—"))
+    found += [letter for letter, option in options.items() if option and option == rest]
+    if options:
+        found = [letter for letter in found if letter in options]
+    return list(dict.fromkeys(found))
+
+
+def _found(match: re.Match[str]) -> str:
+    return next(group for group in match.groups() if group is not None).upper()
+
+
+def _whole_or_tail(text: str, options: dict[str, str]) -> list[str]:
+    """Return what a response selects that announces nothing: by being only an option, or by its last line."""
+    if len(text) <= TAIL:
+        alone = _plain(text)
+        letter = re.match(r"\(?([A-Za-z])\)?[.):]?(?:\s*$|(?<=[.):])\s)", alone)
+        if letter or normalise(text) in options.values():
+            return selections(Candidate(text, "tail"), options)
+    tail = _plain(text.rstrip()[-TAIL:])
+    found = [match for match in _TAIL_LETTER.finditer(tail) if not options or _found(match) in options]
+    if not found:
+        return []
+    letters = [_found(found[-1])]
+    for left, right in reversed(list(zip(found, found[1:], strict=False))):
+        if not _JOINED.match(tail[left.end() : right.start()]):
+            break
+        letters.insert(0, _found(left))
+    return list(dict.fromkeys(letters))
+
+
+VERIFIER = Verifier(name="choice", version="1", parse_gold=parse_gold, check=check)

@@ -1,0 +1,66 @@
+"""Exact text: the final answer, normalised, must be one of the accepted texts.
+
+Both sides are put in Unicode NFC and case folded; blanks collapse to one space; `\\text{...}`, Markdown marks,
+and outer quotes, brackets in pairs and punctuation go. Nothing inside the text changes.
+"""
+
+import re
+import unicodedata
+from typing import Any
+
+from verifiers.contract import BadGold, Outcome, Status, Verifier
+from verifiers.extract import candidates, strip_reasoning
+
+_FORM = 'an exact ground_truth is JSON text such as "Paris" or ["Paris", "paris, France"]'
+_TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
+_OUTER = " \t\r\n.,;:!?*_`$"
+_PAIRS = (("(", ")"), ('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("«", "»"), ("[", "]"))
+
+
+def parse_gold(value: Any) -> frozenset[str]:
+    """Read a gold: a text or a list of texts, none of them empty once normalised."""
+    accepted = value if isinstance(value, list) else [value]
+    if not accepted or not all(isinstance(text, str) for text in accepted):
+        message = f"{str(value)[:60]!r} is no text; {_FORM}"
+        raise BadGold(message)
+    normalised = frozenset(normalise(text) for text in accepted)
+    if "" in normalised:
+        message = f"an accepted text is empty; {_FORM}"
+        raise BadGold(message)
+    return normalised
+
+
+def normalise(text: str) -> str:
+    """Return the form in which texts are compared. A text of punctuation alone stays as it is."""
+    folded = " ".join(unicodedata.normalize("NFC", _TEXT_COMMAND.sub(r"\1", text)).casefold().split())
+    folded = unicodedata.normalize("NFC", folded)
+    stripped = folded
+    while True:
+        before = stripped
+        stripped = stripped.strip(_OUTER)
+        for left, right in _PAIRS:
+            inner = stripped[1:-1]
+            if len(stripped) > 2 and stripped[0] == left and stripped[-1] == right and left not in inner and right not in inner:
+                stripped = inner
+        if stripped == before:
+            return stripped or folded
+
+
+def check(response: str, gold: frozenset[str], _prompt: str) -> Outcome:
+    """Compare the last explicit answer, or else the last line that is not empty."""
+    text = strip_reasoning(response)
+    for candidate in candidates(text):
+        answer = normalise(candidate.text)
+        if answer:
+            return _outcome(answer, gold, candidate.source)
+    lines = [line for line in text.splitlines() if normalise(line)]
+    if not lines:
+        return Outcome(Status.unparsed, None, "no answer found")
+    return _outcome(normalise(lines[-1]), gold, "last line")
+
+
+def _outcome(answer: str, gold: frozenset[str], source: str) -> Outcome:
+    return Outcome(Status.correct if answer in gold else Status.incorrect, answer, source)
+
+
+VERIFIER = Verifier(name="exact", version="1", parse_gold=parse_gold, check=check)

@@ -1,0 +1,170 @@
+"""The symbolic comparison of the maths verifier. Imported only in worker processes.
+
+math-verify's own timeouts rest on signals and are switched off: the pool kills the process instead. Only its
+LaTeX parser reads an answer; nothing here calls `sympify` or `parse_expr` on a response.
+"""
+
+import logging
+import re
+from fractions import Fraction
+from typing import Any
+
+import sympy
+from math_verify import LatexExtractionConfig, parse, verify
+from sympy.core.cache import clear_cache
+from sympy.core.random import seed
+
+from verifiers.contract import Outcome, Status
+from verifiers.extract import alternatives
+from verifiers.numerals import Number, parse_number, rounds_to
+
+logging.getLogger("math_verify").setLevel(logging.ERROR)  # it announces on every import that its timeouts are off
+
+_LATEX = [LatexExtractionConfig(boxed_match_priority=-1)]
+_DIGITS = 60
+_TOLERANCE = sympy.Float(10, _DIGITS) ** -40
+_ORDERED = re.compile(r"[(\[](?P<inner>.*)[)\]]", re.DOTALL)
+_WARM_UP = (r"\frac{\sqrt{2}}{2}", r"(x+1)^2", r"\left(3,\pi\right]", r"\{1, 2\}", r"x \le 5", r"2^{-3}", "3+2i")
+
+Expression = Any  # sympy.Basic, sympy.MatrixBase or str: sympy ships no types
+
+
+def work(payload: Any) -> Outcome:
+    """Compare `[[gold, ...], answer]`: correct when the answer equals any of them.
+
+    The outcome depends on the payload alone: sympy's caches are emptied and its random numbers seeded first.
+    """
+    golds, answer = payload
+    clear_cache()
+    seed(0)
+    for gold in golds:
+        if equal(gold, answer):
+            return Outcome(Status.correct, None, "math-verify")
+    return Outcome(Status.incorrect, None, "math-verify")
+
+
+def warm_up() -> None:
+    """Parse a few expressions, so that the parser's tables are built before the first budget starts."""
+    for text in _WARM_UP:
+        equal(text, text + "+0")
+
+
+def equal(gold: str, answer: str) -> bool:
+    """Whether two tidy texts are the same answer.
+
+    Round and square brackets are ordered: the answer must keep order, length and, where it has brackets,
+    their kind. Two numeric expressions are compared at high precision and not by math-verify, which accepts
+    2^-99 for 2^-98. All else is math-verify's.
+    """
+    ordered = _elements(gold)
+    if ordered is not None:
+        return _equal_ordered(gold, ordered, answer)
+    if gold.startswith("\\{") and _elements(answer) is not None:
+        return False
+    parsed_gold, parsed_answer = _parse(gold), _parse(answer)
+    if not parsed_gold or not parsed_answer:
+        return False
+    numeric = _equal_numeric(parsed_gold[0], parsed_answer[0], parse_number(gold), parse_number(answer))
+    if numeric is not None:
+        return numeric
+    return bool(verify(parsed_gold, parsed_answer, timeout_seconds=None)) and _confirmed(
+        parsed_gold[0], parsed_answer[0]
+    )
+
+
+def _parse(text: str) -> list[Expression]:
+    latex = text.replace("$", "").replace("%", "\\%")
+    parsed: list[Expression] = parse(f"${latex}$", extraction_config=_LATEX, parsing_timeout=None)
+    return parsed
+
+
+def _elements(text: str) -> list[str] | None:
+    """Return the elements of one outermost pair of round or square brackets, or None."""
+    match = _ORDERED.fullmatch(text.strip())
+    if match is None:
+        return None
+    level = 0
+    for position, character in enumerate(text.strip()):
+        level += (character in "([") - (character in ")]")
+        if level == 0 and position < len(text.strip()) - 1:
+            return None
+    parts = alternatives(match["inner"])
+    return parts if len(parts) > 1 else None
+
+
+def _equal_ordered(gold: str, elements: list[str], answer: str) -> bool:
+    others = _elements(answer)
+    if others is None:
+        others = alternatives(answer)
+        if answer.startswith("\\{"):
+            return False
+    elif (gold.strip()[0], gold.strip()[-1]) != (answer.strip()[0], answer.strip()[-1]):
+        return False
+    return len(elements) == len(others) and all(map(_equal_element, elements, others))
+
+
+def _equal_element(gold: str, answer: str) -> bool:
+    return gold == answer or equal(gold, answer)
+
+
+def _is_constant(value: Expression) -> bool:
+    return isinstance(value, sympy.Expr) and bool(value.is_number) and not value.has(sympy.oo, sympy.nan, sympy.zoo)
+
+
+def _exact(value: Expression) -> Expression:
+    """Evaluate a constant with each decimal read as the fraction it was written as."""
+    floats = {number: sympy.Rational(str(number)) for number in value.atoms(sympy.Float)}
+    return value.xreplace(floats).doit()
+
+
+def _equal_numeric(gold: Expression, answer: Expression, gold_read: Number | None, read: Number | None) -> bool | None:
+    """Compare two constants at `_DIGITS` digits; None when they are not both constants that can be evaluated."""
+    try:
+        return _constants_agree(gold, answer, gold_read, read)
+    except (ArithmeticError, AttributeError, NotImplementedError, RecursionError, TypeError, ValueError):
+        return None  # sympy cannot evaluate one of them: left to math-verify
+
+
+def _constants_agree(gold: Expression, answer: Expression, gold_read: Number | None, read: Number | None) -> bool | None:
+    if not (_is_constant(gold) and _is_constant(answer)):
+        return None
+    if _percent(gold) != _percent(answer):
+        return None  # 50% may be 50 or 0.5: math-verify tries both
+    left, right = _exact(gold), _exact(answer)
+    difference = sympy.N(left - right, _DIGITS, maxn=400)
+    if not difference.is_number or difference.has(sympy.nan, sympy.zoo, sympy.oo):
+        return None
+    scale = abs(sympy.N(left, _DIGITS, maxn=400))
+    if scale == 0 or difference == 0:
+        return bool(difference == 0)
+    if abs(difference) <= scale * _TOLERANCE:
+        return True
+    return any(
+        decimal is not None and bool(sympy.im(other) == 0) and _rounds(other, decimal)
+        for other, decimal in ((left, read), (right, gold_read))
+    )
+
+
+def _percent(value: Expression) -> bool:
+    return bool(value.has(sympy.UnevaluatedExpr))
+
+
+def _rounds(value: Expression, decimal: Number) -> bool:
+    """Whether a constant which is no fraction rounds to a decimal at the digits that one was written with."""
+    if value.is_Rational:
+        return rounds_to(Fraction(int(value.p), int(value.q)), decimal)
+    places = len(decimal.plain.partition(".")[2])
+    if decimal.decimals < 6 or places == 0:
+        return False
+    target = sympy.Rational(decimal.value.numerator, decimal.value.denominator)
+    return bool(abs(sympy.N(value - target, _DIGITS)) * 2 <= sympy.Rational(1, 10**places))
+
+
+def _confirmed(gold: Expression, answer: Expression) -> bool:
+    """Confirm a match of two finite sets of constants element by element; other matches stand."""
+    if not (isinstance(gold, sympy.FiniteSet) and isinstance(answer, sympy.FiniteSet)):
+        return True
+    if len(gold) != len(answer) or not all(_is_constant(item) for item in (*gold.args, *answer.args)):
+        return True
+    left, right = (sorted(found.args, key=lambda item: sympy.N(sympy.re(item), 30)) for found in (gold, answer))
+    return all(_equal_numeric(a, b, None, None) is not False for a, b in zip(left, right, strict=True))

@@ -1,0 +1,196 @@
+"""Verifying a batch: what can be decided in this process is, the rest goes to warm workers once per distinct pair."""
+
+import asyncio
+import atexit
+import json
+import math
+import os
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from verifiers.contract import FIXED_SCORES, BadGold, Deferred, Outcome, Status, Task, Verdict, Verifier
+from verifiers.processes import Job, Runner
+from verifiers.registry import REGISTRY, unknown
+
+MAX_EXTRACTED = 1_000
+"""Characters of an extracted answer that are kept in a verdict."""
+
+
+class VerifierPool:
+    """Worker processes that stay warm across calls of `verify`.
+
+    A context manager. Workers start when the first task needs one, and end with the context. One call at a time
+    uses the workers; calls from several threads wait for one another there, and only there.
+
+    Args:
+        workers: processes for what cannot be decided here; None takes one per usable CPU.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        if workers is not None and workers < 1:
+            message = f"workers must be at least 1, not {workers}"
+            raise ValueError(message)
+        self.workers = len(os.sched_getaffinity(0)) if workers is None else workers
+        paths = sorted({entry.work for entry in REGISTRY.values() if entry.work is not None})
+        self._runner = Runner(self.workers, paths)
+        self._lock = threading.Lock()
+
+    def verify(self, tasks: Sequence[Task]) -> list[Verdict]:
+        """Return one verdict per task, in the same order; nothing that a task holds makes it raise."""
+        golds: dict[tuple[str, str], Any] = {}
+        verdicts: list[Verdict | None] = []
+        deferred: list[tuple[int, Verifier, Deferred, Job, float]] = []
+        clock = time.perf_counter
+        for position, task in enumerate(tasks):
+            started = clock()
+            entry = REGISTRY.get(task.verifier) if isinstance(task.verifier, str) else None
+            outcome = decide(task, entry, golds)
+            elapsed_ms = (clock() - started) * 1000
+            if isinstance(outcome, Deferred):
+                assert entry is not None
+                budget_s = entry.budget_s if task.budget_s is None else float(task.budget_s)
+                job = Job(entry, outcome.payload, budget_s)
+                deferred.append((position, entry, outcome, job, elapsed_ms))
+                verdicts.append(None)
+            else:
+                verdicts.append(_verdict(task.verifier, entry, outcome, elapsed_ms))
+        if deferred:
+            self._decide_deferred(tasks, verdicts, deferred)
+        return [verdict for verdict in verdicts if verdict is not None]
+
+    async def verify_async(self, tasks: Sequence[Task]) -> list[Verdict]:
+        """Do the same in a thread, so that an event loop goes on."""
+        return await asyncio.to_thread(self.verify, tasks)
+
+    def close(self) -> None:
+        """End the workers. The pool may be used again: new ones start when needed."""
+        with self._lock:
+            self._runner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _decide_deferred(
+        self,
+        tasks: Sequence[Task],
+        verdicts: list[Verdict | None],
+        deferred: list[tuple[int, Verifier, Deferred, Job, float]],
+    ) -> None:
+        # Equal payloads run once. Sorted, so that the order in which workers see them is not the batch's.
+        keys = {(job.verifier.name, job.payload, job.budget_s): job for _, _, _, job, _ in deferred}
+        order = sorted(keys)
+        with self._lock:
+            results = dict(zip(order, self._runner.run([keys[key] for key in order]), strict=True))
+        for position, entry, first, job, elapsed_ms in deferred:
+            result = results[job.verifier.name, job.payload, job.budget_s]
+            found = result.outcome
+            extracted = first.extracted if found.extracted is None else found.extracted
+            detail = f"{first.detail}: {found.detail}" if first.detail else found.detail
+            outcome = Outcome(found.status, extracted, detail, found.score)
+            verdicts[position] = _verdict(
+                tasks[position].verifier, entry, outcome, elapsed_ms + result.seconds * 1000
+            )
+
+
+def decide(task: Task, entry: Verifier | None, golds: dict[tuple[str, str], Any]) -> Outcome | Deferred:
+    """Decide one task as far as this process can. `golds` holds what was parsed for earlier tasks of the batch."""
+    if entry is None:
+        return Outcome(Status.error, None, unknown(task.verifier))
+    if problem := _malformed(task):
+        return Outcome(Status.error, None, problem)
+    gold = _gold(task, entry, golds)
+    if isinstance(gold, BadGold):
+        return Outcome(Status.bad_gold, None, str(gold))
+    if task.finish_reason == "length":
+        return Outcome(Status.truncated, None, "the response was cut at the token limit")
+    if task.finish_reason == "error":
+        return Outcome(Status.error, None, "generation ended with an error")
+    try:
+        return entry.check(task.response, gold, task.prompt)
+    except Exception as error:  # a defect of ours must cost one null score, not the batch
+        return Outcome(Status.error, None, f"the verifier failed: {type(error).__name__}: {error}"[:300])
+
+
+def _gold(task: Task, entry: Verifier, golds: dict[tuple[str, str], Any]) -> Any:
+    """Return the parsed gold of a task, or the `BadGold` that says why there is none."""
+    text = task.ground_truth
+    if text is None:
+        return BadGold("there is no ground_truth")
+    key = (entry.name, text)
+    if key not in golds:
+        try:
+            golds[key] = entry.parse_gold(_json(text))
+        except BadGold as error:
+            golds[key] = error
+        except Exception as error:  # nor may an odd gold cost the batch
+            golds[key] = BadGold(f"the ground_truth cannot be read: {type(error).__name__}: {error}"[:300])
+    return golds[key]
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        message = f"the ground_truth is not JSON text ({str(error)[:80]}): {text[:60]!r}; quote a plain answer"
+        raise BadGold(message) from None
+
+
+def _refuse_constant(name: str) -> Any:
+    message = f"{name} is no JSON value"
+    raise ValueError(message)
+
+
+def _malformed(task: Task) -> str | None:
+    """Return what is wrong with the fields of a task, or None."""
+    if not isinstance(task.response, str):
+        return f"response must be text, not {type(task.response).__name__}"
+    if not isinstance(task.ground_truth, str | None):
+        return f"ground_truth must be JSON text or None, not {type(task.ground_truth).__name__}"
+    budget_s = task.budget_s
+    if budget_s is not None and not (isinstance(budget_s, int | float) and 0 < budget_s < math.inf):
+        return f"budget_s must be a positive number of seconds, not {budget_s!r}"
+    return None
+
+
+def _verdict(name: str, entry: Verifier | None, outcome: Outcome, elapsed_ms: float) -> Verdict:
+    status, extracted, detail, score = outcome
+    if status is not Status.partial:
+        score = FIXED_SCORES.get(status)
+    if extracted is not None:
+        extracted = _storable(extracted[:MAX_EXTRACTED])
+    version = "" if entry is None else entry.version
+    return Verdict(status, score, extracted, _storable(detail), str(name), version, elapsed_ms)
+
+
+def _storable(text: str) -> str:
+    # A lone surrogate, which a broken tokenizer can leave, cannot be written to any table.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+_shared: VerifierPool | None = None
+_shared_lock = threading.Lock()
+
+
+def verify(tasks: Sequence[Task], *, workers: int | None = None) -> list[Verdict]:
+    """Return one verdict per task, in the same order; nothing that a task holds makes it raise.
+
+    Borrows one pool of the process, which starts its workers when first needed and ends them at exit. A given
+    number of `workers` opens a pool of that size for this call alone; verdicts do not depend on it.
+    """
+    global _shared
+    if workers is not None:
+        with VerifierPool(workers) as pool:
+            return pool.verify(tasks)
+    with _shared_lock:
+        if _shared is None:
+            _shared = VerifierPool()
+            atexit.register(_shared.close)
+    return _shared.verify(tasks)

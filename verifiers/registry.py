@@ -1,0 +1,29 @@
+"""The verifiers by name. A new one is one module with a `VERIFIER` entry, and one line here."""
+
+from verifiers import choice, exact, math, numeric
+from verifiers.contract import Verifier
+
+REGISTRY: dict[str, Verifier] = {
+    entry.name: entry for entry in (choice.VERIFIER, exact.VERIFIER, math.VERIFIER, numeric.VERIFIER)
+}
+
+
+def available() -> dict[str, str]:
+    """Return the version of each verifier by name, in order of name."""
+    return {name: REGISTRY[name].version for name in sorted(REGISTRY)}
+
+
+def version(name: str) -> str:
+    """Return the version of one verifier.
+
+    Raises:
+        KeyError: no verifier has this name; the message lists those that exist.
+    """
+    if name not in REGISTRY:
+        raise KeyError(unknown(name))
+    return REGISTRY[name].version
+
+
+def unknown(name: object) -> str:
+    """Return the message for a name that is not registered."""
+    return f"there is no verifier {str(name)[:60]!r}; available: {', '.join(sorted(REGISTRY))}"
