@@ -16,7 +16,7 @@ from warehouse.hashing import text_hash
 
 PACKAGES = ("assets", "trainer", "verifiers", "warehouse")
 _DECIDES_NOTHING = (
-    "assets.code_version", "assets.project", "assets.stages", "warehouse.batches", "warehouse.home", "warehouse.ledger",
+    "assets.code_version", "assets.progress", "assets.project", "assets.stages", "warehouse.batches", "warehouse.home", "warehouse.ledger",
     "warehouse.settings", "warehouse.store",
 )  # fmt: skip
 _WHOLE = ("verifiers",)

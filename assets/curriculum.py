@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import polars as pl
-from warehouse.curation.curriculum import curriculum
 
 from assets.checks import CURRICULUM_CHECKS
 from assets.selection import arm_of, candidates
 from assets.stages import Run, Stage, Written
+from warehouse.curation.curriculum import curriculum
 from warehouse.ledger import CORPUS, Build
 from warehouse.settings import outcome_hash
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assets import contamination, difficulty, prompts, references, rewards, rollouts, verdicts
+from assets import (
+    contamination,
+    curriculum,
+    difficulty,
+    prompts,
+    references,
+    releases,
+    rewards,
+    rollouts,
+    selection,
+    verdicts,
+)
 from assets.stages import is_stale
 
 if TYPE_CHECKING:
@@ -21,6 +32,7 @@ BATCH_STAGES = (
     rewards.STAGE,
     difficulty.STAGE,
 )
+CORPUS_STAGES = (selection.STAGE, curriculum.STAGE, releases.STAGE)
 
 
 def register_new(project: Project) -> Batch | None:

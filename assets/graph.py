@@ -1,7 +1,5 @@
 """The asset graph: every stage as a Dagster asset, with its checks, metadata and place among the others."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

@@ -7,13 +7,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import polars as pl
-
 from warehouse.plots import PLOTS
+
 from warehouse.schemas import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import polars as pl
 
     from assets.project import Project
     from assets.stages import Outcome, Stage

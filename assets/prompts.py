@@ -11,6 +11,7 @@ import polars as pl
 from warehouse.ingest.batch import SourceFile, ingest_batch
 
 from assets.checks import PROMPT_CHECKS
+from assets.progress import report
 from assets.stages import Run, Stage, StageFailedError, Written
 from warehouse.hashing import json_hash
 from warehouse.ledger import Build
@@ -67,7 +68,7 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
         workers=project.workers,
         ingested_at=datetime.now(UTC),
         policy_hash=build.policy_hash,
-        progress=lambda rows: run.progress("rows read", rows, None),
+        progress=lambda rows: report("rows read", rows, None),
     )
     summary = _summary(ingested.counts, build)
     writer.write("decisions", [*ingested.decisions(), summary])

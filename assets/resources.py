@@ -1,14 +1,11 @@
 """How Dagster reaches a project."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import dagster as dg
-from pydantic import PrivateAttr
 
 from assets.project import Project, open_project
-from assets.stages import Progress, Run, silent
+from assets.stages import Run
 
 
 class PreppoResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -21,12 +18,6 @@ class PreppoResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     config: str | None = None
     home: str | None = None
-    _progress: Progress = PrivateAttr(default=silent)
-
-    def showing(self, progress: Progress) -> PreppoResource:
-        """Return the resource with progress going somewhere, for a run in this process."""
-        self._progress = progress
-        return self
 
     def project(self) -> Project:
         """Open the project anew, so that settings changed since the last run count."""
@@ -34,4 +25,4 @@ class PreppoResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def run(self, context: dg.AssetExecutionContext) -> Run:
         """Return what a stage needs, under the id of the Dagster run."""
-        return Run(self.project(), context.run.run_id, self._progress)
+        return Run(self.project(), context.run.run_id)

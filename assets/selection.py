@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import polars as pl
-from warehouse.curation.overrides import apply_overrides, override_decisions
-from warehouse.decisions import changes
 
 from assets.checks import SELECTION_CHECKS
 from assets.golds import overrides
 from assets.policies import policy_order
 from assets.stages import Run, Stage, Written
+from warehouse.curation.overrides import apply_overrides, override_decisions
 from warehouse.curation.selection import select, selection_decisions
+from warehouse.decisions import changes
 from warehouse.hashing import frame_hash, json_hash
 from warehouse.ledger import CORPUS, Build
 from warehouse.settings import outcome_hash

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from assets.code_version import code_version
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from assets.project import Project
     from warehouse.ledger import Build, Commit
     from warehouse.store import Snapshot, StageWriter
 
-Progress = Callable[[str, int, int | None], None]  # what, done, of how many (None: not known)
-
-
-def silent(_what: str, _done: int, _total: int | None) -> None:
-    """Show no progress."""
-
 
 @dataclass(frozen=True)
 class Run:
-    """One execution: who asks, and where progress goes."""
+    """One execution: on which project, and under which run id."""
 
     project: Project
     run_id: str = ""
-    progress: Progress = silent
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import polars as pl
 from assets.checks import VERDICT_CHECKS
 from assets.code_version import code_version
 from assets.golds import golds
+from assets.progress import report
 from assets.stages import Run, Stage, Written
 from verifiers import Task, Verdict, VerifierPool, available
 from warehouse.hashing import json_hash, text_hash
@@ -55,7 +56,7 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
             old = before.filter(inside).collect() if before is not None else None
             writer.append("verdicts", _verify(chunk, old, known, pool, run.project.settings.reward.budget_s))
             finished += chunk.height
-            run.progress("verdicts", finished, total)
+            report("verdicts", finished, total)
     statuses = writer.written("verdicts").group_by("status").len().collect()
     return Written({"rows": total, **{f"status_{s}": n for s, n in sorted(statuses.iter_rows())}})
 

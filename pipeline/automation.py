@@ -1,7 +1,5 @@
 """What runs by itself: the inbox sensor and the nightly re-curation."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
@@ -37,9 +35,7 @@ def inbox(context: dg.SensorEvaluationContext, preppo: PreppoResource) -> dg.Sen
     if batch is not None:
         partitions = [batch.key]
         context.log.info("new batch %s of %d files", batch.key, len(batch.files))
-        requests.append(
-            dg.RunRequest(run_key=f"{batch.key}:1", partition_key=batch.key, tags={ASKED_TAG: batch.key})
-        )
+        requests.append(dg.RunRequest(run_key=f"{batch.key}:1", partition_key=batch.key, tags={ASKED_TAG: batch.key}))
     return dg.SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[BATCHES.build_add_request(partitions)] if partitions else [],

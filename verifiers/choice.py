@@ -20,12 +20,13 @@ _LEAD = re.compile(r"^(?:(?:the )?(?:correct )?(?:options?|choices?|letters?|ans
 # A letter counts when it stands alone, in brackets, before punctuation, or before a reason: "A dog" selects nothing.
 _LETTER = re.compile(
     r"\(\s*(?P<round>[A-Za-z])\s*\)|\[\s*(?P<square>[A-Za-z])\s*\]"
-    r"|(?<![A-Za-z0-9'’])(?P<bare>[A-Z])(?=\s*$|\s*[.):,;/&]|\s+(?:because|since|as|which|is|or|and|-|–|—|\()|\s*[-–—]\s|\n)"
+    r"|(?<![A-Za-z0-9'’])(?P<bare>[A-HJ-Z])(?=\s*$|\s*[.):,;/&]|\s+(?:because|since|as|which|is|or|and|-|–|—|\()|\s*[-–—]\s|\n)"
 )
 _JOINED = re.compile(r"^\s*(?:,|/|&|or\b|and\b|,\s*or\b|,\s*and\b|and/or\b)+\s*(?:(?:option|choice)\s+)?$", re.IGNORECASE)
 _TAIL_LETTER = re.compile(
-    r"\((?P<round>[A-Z])\)|\b(?:option|choice|answer)\s+(?:is\s+)?\(?(?P<named>[A-Z])\)?(?![A-Za-z])|(?:^|\n)\s*(?P<line>[A-Z])[.)]?\s*$",
+    r"\((?P<round>[A-Z])\)|\b(?:option|choice)\s+(?:is\s+)?\(?(?P<named>[A-Z])\)?(?![A-Za-z])|(?:^|\n)\s*(?P<line>[A-Z])[.)]?\s*$",
 )
+_NONE = re.compile(r"\b(?:none|neither|cannot|can't|no option)\b", re.IGNORECASE)
 _DOUBT = re.compile(r"\b(?:not|n't|neither|except|cannot)\b", re.IGNORECASE)
 
 
@@ -83,6 +84,8 @@ def check(response: str, gold: Gold, _prompt: str) -> Outcome:
         selected = selections(candidate, gold.options)
         if selected:
             return _outcome(selected, gold, candidate.source)
+        if _NONE.search(candidate.text):
+            return Outcome(Status.unparsed, None, f"{candidate.source}: it selects none")
     selected = _whole_or_tail(text, gold.options)
     return _outcome(selected, gold, "tail") if selected else Outcome(Status.unparsed, None, "no option selected")
 
@@ -124,13 +127,13 @@ def _found(match: re.Match[str]) -> str:
 
 
 def _whole_or_tail(text: str, options: dict[str, str]) -> list[str]:
-    """Return what a response selects that announces nothing: by being only an option, or by its last line."""
+    """Return what a response selects that announces nothing: by being only an option, or in its last sentence."""
     if len(text) <= TAIL:
         alone = _plain(text)
-        letter = re.match(r"\(?([A-Za-z])\)?[.):]?(?:\s*$|(?<=[.):])\s)", alone)
+        letter = _LETTER.match(alone) or re.fullmatch(r"\(?[A-Za-z]\)?[.):]?", alone)
         if letter or normalise(text) in options.values():
             return selections(Candidate(text, "tail"), options)
-    tail = _plain(text.rstrip()[-TAIL:])
+    tail = _plain(re.split(r"(?<=[.!?])\s+(?=\S)", text.rstrip()[-TAIL:])[-1])
     found = [match for match in _TAIL_LETTER.finditer(tail) if not options or _found(match) in options]
     if not found:
         return []

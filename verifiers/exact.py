@@ -40,7 +40,8 @@ def normalise(text: str) -> str:
         stripped = stripped.strip(_OUTER)
         for left, right in _PAIRS:
             inner = stripped[1:-1]
-            if len(stripped) > 2 and stripped[0] == left and stripped[-1] == right and left not in inner and right not in inner:
+            paired = len(stripped) > 2 and stripped[0] == left and stripped[-1] == right
+            if paired and left not in inner and right not in inner:
                 stripped = inner
         if stripped == before:
             return stripped or folded
@@ -51,6 +52,8 @@ def check(response: str, gold: frozenset[str], _prompt: str) -> Outcome:
     text = strip_reasoning(response)
     for candidate in candidates(text):
         answer = normalise(candidate.text)
+        if candidate.line and (whole := normalise(candidate.line)) in gold:
+            answer = whole  # "Dr. Smith": the first sentence ended too early
         if answer:
             return _outcome(answer, gold, candidate.source)
     lines = [line for line in text.splitlines() if normalise(line)]

@@ -60,13 +60,15 @@ _TAIL_NUMBER = re.compile(
 )
 # A comma between digits of one numeral does not separate answers.
 _SPLITS = re.compile(r"\b(?:or|and|and/or)\b|;|,(?![0-9]{3}(?![0-9]))", re.IGNORECASE)
-_NOT_SINGLE = re.compile(r"^\s*(?:or|and|to|and/or|,)\s*[$€£¥₹]?[-+]?\.?[0-9]", re.IGNORECASE)
+_NOT_SINGLE = re.compile(r"^\s*(?:or\b|and\b|to\b|and/or\b|,)\s*[$€£¥₹]?[-+]?\s*(?:\.?[0-9]|\\[a-z])", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z]+")
 # After "the answer is" these words say something about an answer instead of giving it.
-_COMMENTS = frozenset(
-    "correct right wrong incorrect not the a an this that as in given found obtained simply clear unclear "
-    "therefore thus then also still based calculated asked shown below above what how when because if".split()
+_COMMENT = re.compile(
+    r"(?:correct|right|wrong|incorrect|not|the|an?(?= [a-z]{2})|this|that|as|in|given|found|obtained|simply|clear|unclear"
+    r"|therefore|thus|then|also|still|based|calculated|asked|shown|below|above|what|how|when|because|if)\b",
+    re.IGNORECASE,
 )
+_IN_VARIABLES = re.compile(r"\^|[0-9][A-Za-z]\b|\\[a-z]")
 
 
 class Candidate(NamedTuple):
@@ -76,11 +78,13 @@ class Candidate(NamedTuple):
         text: the answer as written.
         source: the rule that found it, for the verdict's detail.
         announced: False for "the answer is X" in running text, where X may turn out to be a comment.
+        line: the rest of the line, where `text` is its first sentence; else empty.
     """
 
     text: str
     source: str
     announced: bool = True
+    line: str = ""
 
 
 def strip_reasoning(response: str) -> str:
@@ -108,11 +112,14 @@ def candidates(text: str) -> Iterator[Candidate]:
         found.extend((m.end(), 1, Candidate(_line(text, m.end()), "####")) for m in _HASHES.finditer(text))
     if ":" in text or "=" in text:
         for match in _LINE_LABEL.finditer(text):
-            found.append((match.end(), 1, Candidate(_sentence(text, match.end()), "labelled line")))
+            start = match.end()
+            candidate = Candidate(_sentence(text, start), "labelled line", line=_line(text, start))
+            found.append((start, 1, candidate))
     if "nswer" in text or "NSWER" in text:
         for match in _PHRASE.finditer(text):
-            content = _sentence(text, match.end())
-            found.append((match.end(), 2, Candidate(content, "answer phrase", announced=False)))
+            start = match.end()
+            candidate = Candidate(_sentence(text, start), "answer phrase", False, _line(text, start))
+            found.append((start, 2, candidate))
         for match in _ANSWER_TAG.finditer(text):
             found.append((match.start(1), 1, Candidate(match[1], "answer tag")))
     if len(found) > 1:
@@ -274,15 +281,18 @@ def _inline_maths(prose: str) -> str | None:
 
 
 def _bare_word(text: str, candidate: Candidate) -> str | None:
+    """Return a text without digits if it can be an answer: short mathematics, or a word that is no comment."""
     words = _WORD.findall(text)
-    if candidate.announced:
+    if candidate.announced or (words and all(len(word) < 3 for word in words) and not _COMMENT.match(text)):
         return text
-    return text if 0 < len(words) <= 2 and words[0].lower() not in _COMMENTS else None
+    return text if 0 < len(words) <= 2 and not _COMMENT.match(text) else None
 
 
 def _number_in_prose(text: str) -> str | None:
-    _, sign, right = text.rpartition("=")
+    left, sign, right = text.rpartition("=")
     if sign:
+        if len(alternatives(text)) > 1 or _IN_VARIABLES.search(left):
+            return text  # x = 2 or x = 3; an equation of a curve
         right = tidy(right)
         leading = leading_number(right)
         if parse_number(right) is not None or leading is None:

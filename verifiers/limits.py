@@ -11,11 +11,11 @@ MAX_LENGTH = 500
 MAX_DEPTH = 24
 MAX_DIGITS = 200
 MAX_EXPONENT = 10_000
-MAX_FACTORIAL = 1_000
+MAX_FACTORIAL = 5_000  # 16,000 digits: competition answers reach 2024!
 
-_NUMERAL = re.compile(r"[0-9]+")
+_NUMERAL = re.compile(r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]*)?")
 _LONG_NUMERAL = re.compile(rf"[0-9]{{{MAX_DIGITS + 1},}}")
-_FACTORIAL = re.compile(r"([0-9]+|[)}\]]|[A-Za-z])[ ]*(!+)(?!=)")
+_FACTORIAL = re.compile(r"([0-9,]+|[)}\]]|[A-Za-z])[ ]*(!+)(?!=)")
 _OPENING, _CLOSING = "([{", ")]}"
 
 
@@ -23,15 +23,14 @@ def exceeded(text: str) -> str | None:
     """Return which limit a mathematical text exceeds, as a phrase for a verdict's detail, or None."""
     if len(text) > MAX_LENGTH:
         return f"limit: {len(text)} characters, at most {MAX_LENGTH}"
-    digits = text.replace(",", "")
-    if _LONG_NUMERAL.search(digits):
+    if _LONG_NUMERAL.search(text.replace(",", "")):
         return f"limit: a numeral of more than {MAX_DIGITS} digits"
     if depth(text) > MAX_DEPTH:
         return f"limit: brackets nested more than {MAX_DEPTH} deep"
-    if _largest_exponent(digits.replace("**", "^")) > MAX_EXPONENT:
+    if _largest_exponent(text.replace("**", "^")) > MAX_EXPONENT:
         return f"limit: an exponent above {MAX_EXPONENT}"
-    if "!" in digits and _factorial_too_large(digits):
-        return f"limit: a factorial above {MAX_FACTORIAL}, or of an expression"
+    if "!" in text and _factorial_too_large(text):
+        return f"limit: a factorial above {MAX_FACTORIAL}, or of a product or power"
     return None
 
 
@@ -91,23 +90,31 @@ def _largest_exponent(text: str) -> int:
 def _bound(exponent: str) -> int:
     """Return an upper bound of an exponent, capped just above the limit."""
     over = MAX_EXPONENT + 1
-    if any(len(numeral) > 5 for numeral in _NUMERAL.findall(exponent)) or "!" in exponent:
+    if "!" in exponent:
         return over
     if "^" not in exponent:
-        # Sums and products of the numerals inside are bounded by their product, each at least 2.
+        values = _values(exponent)
+        if len(values) <= 1:
+            return min(over, *values) if values else 0
+        # Sums and products of several numerals are bounded by the product of each, taken as at least 2.
         product = 1
-        for numeral in _NUMERAL.findall(exponent):
-            product = min(over, product * max(2, int(numeral)))
-        numerals = len(_NUMERAL.findall(exponent))
-        return int(_NUMERAL.findall(exponent)[0]) if numerals == 1 else product if numerals else 0
+        for value in values:
+            product = min(over, product * max(2, value))
+        return product
     base, _, _ = exponent.partition("^")
     inner = _bound(group_at(exponent, len(base) + 1))
-    bases = [int(numeral) for numeral in _NUMERAL.findall(base)]
-    if not bases:
+    largest = max(_values(base), default=0)
+    if largest <= 1:
         return inner
-    if max(bases) <= 1:
-        return 1
-    return over if inner > 14 else min(over, max(bases) ** inner)
+    return over if inner > 14 else min(over, largest**inner)
+
+
+def _values(text: str) -> list[int]:
+    """Return the integer part of each numeral, capped just above the limits."""
+    return [
+        int(whole) if len(whole := numeral.partition(".")[0].replace(",", "")) <= 6 else 10**6
+        for numeral in _NUMERAL.findall(text)
+    ]
 
 
 def _factorial_too_large(text: str) -> bool:
@@ -115,16 +122,16 @@ def _factorial_too_large(text: str) -> bool:
     for match in _FACTORIAL.finditer(text):
         operand = match[1]
         total += 1
-        if operand.isdigit():
+        if operand[0].isdigit():
             repeated = len(match[2]) > 1  # parsers differ on n!!: it may mean (n!)!
-            if len(operand) > 4 or int(operand) > (6 if repeated else MAX_FACTORIAL):
+            if max(_values(operand)) > (6 if repeated else MAX_FACTORIAL):
                 return True
         elif operand in _CLOSING:
             start = _opening_of(text, match.start(1))
             inside = text[start + 1 : match.start(1)]
             if "!" in inside or "^" in inside or "*" in inside or "times" in inside or "cdot" in inside:
                 return True
-            if any(len(n) > 4 or int(n) > MAX_FACTORIAL for n in _NUMERAL.findall(inside)):
+            if max(_values(inside), default=0) > MAX_FACTORIAL:
                 return True
     return total > 20
 

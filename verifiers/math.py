@@ -19,7 +19,7 @@ _FORM = 'a maths ground_truth is JSON text such as "7" (with the quotes) or ["1/
 # `x =`, `f(2) =`, `\\angle ABC =`, `3 + 4 =`, `Total cost =` name a value; `2x =` and `x^2 =` do not give one.
 _NAME = re.compile(r"\\?[A-Za-z][A-Za-z0-9_'{}\\ ]*(?:\([^()=]*\))?")
 _ARITHMETIC = re.compile(r"[-+*/0-9.,()^{} ]|\\(?:times|cdot|div|frac|pi)")
-_SCALED_NAME = re.compile(r"-?[0-9]+[ ]?[A-Za-z].*")
+_NOT_A_VALUE = re.compile(r"[-+]?(?:[0-9]+[ ]?[A-Za-z](?:\^.*)?|[A-Za-z]\^.*)|-[A-Za-z]")
 _EQUALS = re.compile(r"(?<![<>!\\:])=(?!=)")
 _WORD = re.compile(r"[^\W\d_]{4,}(?:[ '’-][^\W\d_]+)*")
 _SEPARATED = re.compile(r"\\pm|\\mp|±|\\\{|\\cup|∪")
@@ -82,7 +82,7 @@ def read_side(text: str) -> Side:
     left, right = parts[0], tidy(parts[-1])
     if not _ARITHMETIC.sub("", left):
         return Side(right, "", parse_number(right))
-    if _NAME.fullmatch(left) and not _SCALED_NAME.fullmatch(left):
+    if _NAME.fullmatch(left):
         return Side(right, left, parse_number(right))
     return Side(text, "", None)
 
@@ -150,6 +150,9 @@ def _needs_worker(gold: Side, answer: Side) -> bool:
         return False
     if gold.name and answer.name and gold.name != answer.name:
         return False
+    left, sign, _ = answer.text.partition("=")
+    if sign and "=" not in gold.text and _NOT_A_VALUE.fullmatch(left.strip()):
+        return False  # 2x = 10 does not say what x is, whatever the gold
     # A word is itself and nothing else: read as mathematics it would be a product of letters.
     return not (_is_word(gold.text) or _is_word(answer.text))
 

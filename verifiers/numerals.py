@@ -7,7 +7,6 @@ point takes part, except to recognise the printout of a double in `same_number`.
 """
 
 import re
-from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
@@ -50,14 +49,16 @@ _UNITS = re.compile(
 _PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"), ('"', '"'))
-_SPACING = re.compile(r"\\(?:left|right|displaystyle|limits)(?![A-Za-z])|\\[!]")
-_BLANK = re.compile(r"\\(?:[,;: ]|quad\b|qquad\b)|~|[\s\u00a0\u2009\u202f]+")
+# A backslash before these is the second of a row break in a matrix.
+_SPACING = re.compile(r"(?<!\\)\\(?:(?:left|right|displaystyle|limits)(?![A-Za-z])|!)")
+_BLANK = re.compile(r"(?<!\\)\\(?:[,;: ]|quad\b|qquad\b)|~|[\s\u00a0\u2009\u202f]+")
 _UNIT_TEXT = re.compile(
     r"(?<=[0-9}%.])(?:\s*/?\s*\\(?:text|textrm|textnormal|mathrm|mbox|rm|operatorname)\s*\{"
     r"(?![^{}]*\b(?:hundred|thousand|million|billion|trillion|percent|or|and)\b)[^{}]*\}(?:\^\{?-?[123]\}?)?)+$"
 )
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname)\s*\{([^{}]*)\}")
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree|°")
+_ABOUT = re.compile(r"^(?:\\approx|\\sim(?:eq)?|≈|~)\s*")
 _THOUSANDS_SPACE = re.compile(r"(?<![0-9.])([0-9]{1,3}(?:[ ][0-9]{3})+)(?![0-9])")
 _SHORT_FRAC = re.compile(r"\\frac\s*([0-9])\s*([0-9])(?![0-9])")
 _FRAC_SPACES = re.compile(r"\\frac\s*\{\s*([-+]?[0-9.,]+)\s*\}\s*\{\s*([-+]?[0-9.,]+)\s*\}")
@@ -107,7 +108,7 @@ def tidy(text: str) -> str:
         text = _TEXT.sub(r"\1", text)
         text = _SHORT_FRAC.sub(r"\\frac{\1}{\2}", text)
         text = _FRAC_SPACES.sub(r"\\frac{\1}{\2}", text)
-    text = _trim(_BLANK.sub(" ", text))
+    text = _ABOUT.sub("", _trim(_BLANK.sub(" ", text)))
     if " " in text:
         text = _THOUSANDS_SPACE.sub(lambda match: match[1].replace(" ", ","), text)
     if text.startswith("(") and text.endswith(")") and _PLAIN.fullmatch(text[1:-1]):
@@ -237,11 +238,19 @@ def rounds_to(value: Fraction, decimal: Number) -> bool:
 
 def terminates(value: Fraction) -> bool:
     """Whether a fraction has a finite decimal expansion."""
-    denominator = value.denominator
+    return _decimal_places(value) is not None
+
+
+def _decimal_places(value: Fraction) -> int | None:
+    """Return how many decimal places a fraction needs, or None when no number of them is enough."""
+    rest, powers = value.denominator, []
     for prime in (2, 5):
-        while denominator % prime == 0:
-            denominator //= prime
-    return denominator == 1
+        power = 0
+        while rest % prime == 0:
+            rest //= prime
+            power += 1
+        powers.append(power)
+    return max(powers) if rest == 1 else None
 
 
 def _printed_double(gold: Number, answer: Number) -> bool:
@@ -254,14 +263,13 @@ def _printed_double(gold: Number, answer: Number) -> bool:
 
 
 def canonical(number: Number) -> str:
-    """One text for each value: an integer, else a finite decimal up to 12 places, else `p/q`; `%` is kept."""
+    """One text for each value: an integer, else a decimal of up to 20 places, else `p/q`; `%` is kept."""
     value = number.value
     if value.denominator == 1:
         text = str(value.numerator)
-    elif terminates(value) and value.denominator <= 10**12:
-        text = format((Decimal(value.numerator) / Decimal(value.denominator)).normalize(), "f")
-        if Fraction(text) != value:  # more digits than the decimal context holds
-            text = f"{value.numerator}/{value.denominator}"
+    elif (places := _decimal_places(value)) is not None and places <= 20:
+        digits = str(abs(value.numerator) * 10**places // value.denominator).zfill(places + 1)
+        text = f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
     else:
         text = f"{value.numerator}/{value.denominator}"
     return text + "%" if number.percent else text

@@ -83,7 +83,7 @@ def changes(
 
 
 def replay(history: Sequence[pl.LazyFrame], keys: Sequence[str] = KEYS) -> pl.LazyFrame:
-    """Return the current decisions from what was written, oldest first: the last row of each key, withdrawals and carries aside."""
+    """Return the current decisions from what was written, oldest first: the last row of each key, less withdrawals."""
     columns = list(DECISIONS.columns)
     if not history:
         return pl.LazyFrame(schema=pl.Schema(DECISIONS.columns))

@@ -75,6 +75,9 @@ ROLLOUTS = _table("rollouts", "prompt_id role sample", _columns(
     prompt_id=S, role=S, sample=I, response=S, reasoning=S, finish_reason=S, prompt_tokens=I, response_tokens=I,
     logprob_sum=F, seed=I, engine=S, recorded=B, recorded_score=F,
 ), policy=True, rows=10_000)
+REJECTED_ROLLOUTS = _table("rejected_rollouts", "source_row", _columns(
+    source_row=S, path=S, outcome=S, reason_code=S, reason=S, raw=S,
+), rows=10_000)
 VERDICTS = _table("verdicts", "prompt_id role sample", _columns(
     prompt_id=S, role=S, sample=I, verifier=S, verifier_version=S, status=S, score=F, parts=S, extracted=S, detail=S,
     task_id=S, elapsed_ms=F,
@@ -127,6 +130,7 @@ TABLES: dict[str, Table] = {
         SIGNATURES,
         CONTAMINATION,
         ROLLOUTS,
+        REJECTED_ROLLOUTS,
         VERDICTS,
         MODEL_REWARDS,
         REFERENCES,

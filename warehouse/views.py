@@ -25,7 +25,6 @@ _BUILDS: Columns = {
     "build_id": pl.String, "variant": pl.String, "seq": pl.Int64, "code_version": pl.String, "run_id": pl.String,
     "committed_at": TIME,
 }  # fmt: skip
-_FILES_IN_TABLE = {"decisions": ("internal", "decision_rows")}
 
 
 def create_views(con: duckdb.DuckDBPyConnection, snapshot: Snapshot, tables: Iterable[str], *, helpers: bool) -> None:
@@ -34,10 +33,10 @@ def create_views(con: duckdb.DuckDBPyConnection, snapshot: Snapshot, tables: Ite
     con.execute("CREATE SCHEMA internal")
     _create_table(con, "commits", _commit_rows(snapshot))
     for name in names:
-        schema, view = _FILES_IN_TABLE.get(name, ("main", name))
-        con.execute(f'CREATE VIEW {schema}."{view}" AS {_select_files(TABLES[name], snapshot.files(name))}')
-    if "decisions" in names:
-        _create_decision_views(con, snapshot)
+        if name == "decisions":
+            _create_decision_views(con, snapshot)
+        else:
+            con.execute(f'CREATE VIEW "{name}" AS {_select_files(TABLES[name], snapshot.files(name))}')
     if helpers:
         for name, body in helper_views().items():
             con.execute(f'CREATE VIEW "{name}" AS {body}')

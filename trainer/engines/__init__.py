@@ -47,8 +47,6 @@ def load_engine(policy: PolicySettings) -> Engine:
     if policy.engine == "transformers":
         from trainer.engines.transformers import TransformersEngine  # torch takes seconds to import
 
-        return TransformersEngine(
-            policy.model, batch_size=policy.batch_size, dtype=policy.dtype, device=policy.device
-        )
+        return TransformersEngine(policy.model, batch_size=policy.batch_size, dtype=policy.dtype, device=policy.device)
     msg = f"policy.engine = {policy.engine!r} generates nothing; build a RecordedEngine from imported rollouts"
     raise ValueError(msg)

@@ -140,9 +140,7 @@ def plan_requests(
         turns = (("system", policy.system_prompt), *turns)
     sampling = sampling_of(policy)
     return [
-        Request(
-            prompt_id, role, i, turns, raw_text, sample_seed(policy.seed, prompt_id, role, i), sampling
-        )
+        Request(prompt_id, role, i, turns, raw_text, sample_seed(policy.seed, prompt_id, role, i), sampling)
         for role, count in ((SCORED, policy.samples), (REFERENCE, policy.reference_samples))
         for i in range(count)
     ]

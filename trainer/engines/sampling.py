@@ -51,9 +51,7 @@ class RowSampling:
         self.greedy, self.temperature, self.top_p = self.greedy[rows], self.temperature[rows], self.top_p[rows]
 
 
-def draw(
-    logits: torch.Tensor, uniform: torch.Tensor, sampling: RowSampling
-) -> tuple[torch.Tensor, torch.Tensor]:
+def draw(logits: torch.Tensor, uniform: torch.Tensor, sampling: RowSampling) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (token int64 [rows], its log-probability float64 [rows]) by inverting each row's cumulative distribution.
 
     Args:

@@ -66,10 +66,8 @@ class TransformersEngine:
         if dtype == "auto":
             dtype = "float32" if self.device.type == "cpu" else "bfloat16"
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self.model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, dtype), use_safetensors=True
-        )
-        self.model.to(self.device).eval()
+        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), use_safetensors=True)
+        self.model = loaded.to(self.device).eval()
         self.context = int(self.model.config.get_text_config().max_position_embeddings)
         self.chat_template: str | None = self.tokenizer.chat_template and self.tokenizer.get_chat_template()
         self.end_tokens = _end_tokens(self.model, self.tokenizer)
@@ -113,7 +111,7 @@ class TransformersEngine:
                 continue
             row = _Row(request, prompt, min(request.sampling.max_tokens, self.context - len(prompt)))
             if row.room < 1 or not prompt:
-                log.warning("prompt %s: %d tokens, context %d: not generated", request.prompt_id, len(prompt), self.context)
+                log.warning("prompt %s: %d tokens do not fit in %d", request.prompt_id, len(prompt), self.context)
                 row.finish = "error"
             yield row
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from trainer.nursery.task import NurseryTask
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
 WORDS = ("cat", "banana", "tree", "python", "moon", "river", "apple", "stone", "cloud", "garden")
@@ -106,9 +106,7 @@ def _lists(rng: Random) -> list[list[int]]:
 def _write_one(rng: Random, level: int) -> NurseryTask:
     name, what, body, meaning = rng.choice(_ONE)
     n = rng.randint(2, 20)
-    return _function(
-        level, f"{name}{n}", "x", what.format(n), body.format(n), lambda x: meaning(x, n), _ints(rng)
-    )
+    return _function(level, f"{name}{n}", "x", what.format(n), body.format(n), lambda x: meaning(x, n), _ints(rng))
 
 
 def _write_two(rng: Random, level: int) -> NurseryTask:
@@ -128,7 +126,7 @@ _FOLDS: tuple[tuple[str, str, Callable[[list[int]], Any]], ...] = (
     ("xs in reverse order", "xs[::-1]", lambda xs: list(reversed(xs))),
     ("xs sorted", "sorted(xs)", lambda xs: sorted(xs)),
     ("the first item of xs", "xs[0]", lambda xs: next(iter(xs))),
-    ("the last item of xs", "xs[-1]", lambda xs: list(reversed(xs))[0]),
+    ("the last item of xs", "xs[-1]", lambda xs: next(reversed(xs))),
 )
 
 

@@ -77,22 +77,20 @@ def curriculum(
             plan.flags.append(
                 _flag(f"unplaced:{name}", never, 0, f"{never} selected prompts of {name} are in no phase")
             )
-    order = np.concatenate([rows for _, rows, _ in plan.phases]) if plan.phases else np.empty(0, dtype=np.int64)
-    occurrence = np.concatenate([o for _, _, o in plan.phases]) if plan.phases else order
-    laid = pl.DataFrame(
-        {
-            "position": np.arange(len(order), dtype=np.int64),
-            "phase": pl.concat(
-                [pl.repeat(name, len(rows), dtype=pl.String, eager=True) for name, rows, _ in plan.phases]
-            )
-            if plan.phases
-            else pl.Series([], dtype=pl.String),
-            "prompt_id": prompts["prompt_id"].gather(order),
-            "occurrence": occurrence,
-        }
-    )
-    return laid.select(pl.lit(arm).alias("arm"), pl.all()).select(list(CURRICULUM.columns)), _decisions(
-        plan.flags, arm, policy_hash
+    return _laid_out(prompts["prompt_id"], plan, arm), _decisions(plan.flags, arm, policy_hash)
+
+
+def _laid_out(prompt_ids: pl.Series, plan: _Plan, arm: str) -> pl.DataFrame:
+    phases = [
+        pl.DataFrame({"prompt_id": prompt_ids.gather(rows), "occurrence": occurrence}).with_columns(phase=pl.lit(name))
+        for name, rows, occurrence in plan.phases
+    ]
+    empty = pl.DataFrame(schema={"prompt_id": pl.String, "occurrence": pl.Int64, "phase": pl.String})
+    return (
+        pl.concat([empty, *phases])
+        .with_row_index("position")
+        .with_columns(pl.col.position.cast(pl.Int64), arm=pl.lit(arm))
+        .select(list(CURRICULUM.columns))
     )
 
 
@@ -138,7 +136,7 @@ def _lengths(phase: PhaseSettings, domains: dict[str, _Domain], total: int, plan
     bounded = phase.rows is not None or phase.share is not None
     for name in sorted(counts):
         if bounded and room[name] and counts[name] < asked[name]:
-            text = f"phase {phase.name} asks for {asked[name]} of {name}, which has {room[name]}; its other domains fill in"
+            text = f"phase {phase.name} asks for {asked[name]} of {name}, which has {room[name]}; others fill in"
             plan.flags.append(_flag(f"{phase.name}:{name}", room[name], asked[name], text))
     if sum(counts.values()) < length:
         short = sum(counts.values())
@@ -147,7 +145,7 @@ def _lengths(phase: PhaseSettings, domains: dict[str, _Domain], total: int, plan
     return counts
 
 
-def _interleave(phase: PhaseSettings, domains: dict[str, _Domain], counts: dict[str, int]) -> tuple[Indices, Indices]:
+def _interleave(domains: dict[str, _Domain], counts: dict[str, int]) -> tuple[Indices, Indices]:
     """Return the rows of a phase in order, and how often each has come before within the phase."""
     rows, again, keys = [], [], []
     for name in sorted(n for n, count in counts.items() if count):

@@ -59,6 +59,9 @@ def difficulty(
             variance=exact_variance(pl.col.total, pl.col.squares, pl.col.scored),
             pass_rate=pl.when(pl.col.binary).then(pl.col.passes / pl.col.scored),
             interval=pl.when(pl.col.binary).then(jeffreys(pl.col.passes, pl.col.scored, settings.confidence)),
+            learnability=pl.when(pl.col.binary).then(
+                pl.col.passes * (pl.col.scored - pl.col.passes) / (pl.col.scored * pl.col.scored)
+            ),
             reward_min=pl.col.lowest / UNITS,
             reward_max=pl.col.highest / UNITS,
             reward_model_uncertainty=pl.lit(None, pl.Float64),
@@ -67,7 +70,6 @@ def difficulty(
         .with_columns(
             pass_rate_low=pl.col.interval.struct.field("low"),
             pass_rate_high=pl.col.interval.struct.field("high"),
-            learnability=pl.col.pass_rate * (1 - pl.col.pass_rate),
         )
         .with_columns(suspect_gold=suspect_gold(settings.suspect_gold_agreement))
     )

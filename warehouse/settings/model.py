@@ -126,6 +126,7 @@ class RolloutsSettings(Section):
     sample: ColumnField | None = None
     rate: ColumnField | None = None
     samples: Annotated[int, Field(ge=1)] | None = None
+    reference_samples: Annotated[int, Field(ge=0)] = 0  # the last so many of a prompt become reference samples
     where: list[Where] = []
     encoding: str = "utf-8"
 

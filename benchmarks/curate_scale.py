@@ -1,0 +1,476 @@
+"""How long curation takes, and how much memory, from 100,000 to 5,000,000 prompts of 16 rewards each.
+
+    python benchmarks/curate_scale.py                      # 100k, 300k, 1m; results/curate_scale.{json,md}
+    python benchmarks/curate_scale.py --sizes 5m --append  # one more size into the same results
+
+Every measurement is a process of its own, so that its peak memory is its own. Four of them:
+
+- preppo: difficulty, selection, decisions, curriculum, and the release's train file, from Parquet to Parquet;
+- floor: what no implementation can leave out: reading the same columns, one bare group-by of the rewards, and
+  writing the same outputs with the same writer and codec. The ratio of the two is what curation itself costs;
+- text: the text columns of difficulty alone (edit distances and lengths), which read every response;
+- pandas: the same work in plain pandas.
+
+Inputs are synthetic: prompts of lognormal length, about 1 KB of words; pass rates from Beta(0.4, 0.8); one in 40 rewards
+is null; four domains, two reward sources.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from warehouse.curation.curriculum import curriculum  # noqa: E402
+from warehouse.curation.difficulty import difficulty  # noqa: E402
+from warehouse.curation.selection import select, selection_decisions  # noqa: E402
+from warehouse.curation.text_spread import text_spread  # noqa: E402
+from warehouse.decisions import changes  # noqa: E402
+from warehouse.settings.model import ArmSettings, CurriculumSettings, RewardSettings  # noqa: E402
+
+RESULTS = REPOSITORY / "benchmarks" / "results"
+SAMPLES = 16
+CHUNK = 50_000  # prompts generated at a time
+SIZES = {"100k": 100_000, "300k": 300_000, "1m": 1_000_000, "5m": 5_000_000}
+TEXT_LIMIT = 300_000  # larger corpora get no responses: the files would be tens of gigabytes
+PANDAS_LIMIT = 1_000_000
+READ = {  # what curation reads of each input
+    "rewards": ["prompt_id", "sample", "reward", "source", "status"],
+    "rollouts": ["prompt_id", "role", "sample", "finish_reason", "response_tokens"],
+    "verdicts": ["prompt_id", "role", "sample", "status", "extracted"],
+    "prompts": ["prompt_id", "pool", "split", "domain", "gold_conflict", "messages", "verifier", "ground_truth"],
+}
+OUTPUTS = ("difficulty", "selection", "decisions", "curriculum", "train")
+WRITER: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "row_group_size": 50_000}
+ARM = ArmSettings()
+REWARD = RewardSettings(text_columns=False)
+
+
+@contextmanager
+def timed(times: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    times[name] = times.get(name, 0.0) + time.perf_counter() - start
+
+
+# Inputs
+
+
+def generate(folder: Path, prompts: int) -> None:
+    """Write the input tables, sorted by prompt_id, a chunk at a time."""
+    import pyarrow.parquet as pq
+
+    rng = np.random.default_rng(0)
+    words = np.array(["".join(rng.choice(list("etaoinshrdlu"), rng.integers(2, 10))) for _ in range(20_000)])
+    prose = " ".join(words[rng.integers(0, len(words), 4_000_000)])
+    ids = np.sort(rng.integers(0, 256, (prompts, 16), dtype=np.uint8).view("S16").ravel())
+    writers: dict[str, Any] = {}
+    for start in range(0, prompts, CHUNK):
+        chunk = [bytes(x).ljust(16, b"\0").hex() for x in ids[start : start + CHUNK]]
+        for name, frame in _chunk(rng, chunk, prose, text=prompts <= TEXT_LIMIT).items():
+            table = frame.to_arrow()
+            if name not in writers:
+                writers[name] = pq.ParquetWriter(folder / f"{name}.parquet", table.schema, compression="zstd")
+            writers[name].write_table(table, row_group_size=50_000)
+    for writer in writers.values():
+        writer.close()
+
+
+def _chunk(rng: np.random.Generator, ids: list[str], prose: str, *, text: bool) -> dict[str, pl.DataFrame]:
+    n, k = len(ids), SAMPLES
+    lengths = np.minimum(rng.lognormal(6.75, 0.6, n), 50_000).astype(int)
+    starts = rng.integers(0, len(prose) - 60_000, n)
+    content = [prose[a : a + m] for a, m in zip(starts, lengths, strict=True)]
+    head = pl.Series("prompt_id", ids)
+    prompts = pl.DataFrame(
+        {
+            "prompt_id": head,
+            "pool": rng.choice(["new", "original", "eval"], n, p=[0.85, 0.14, 0.01]),
+            "split": rng.choice(["train", "heldout"], n, p=[0.98, 0.02]),
+            "domain": rng.choice(["code", "instruction", "logic", "math"], n, p=[0.2, 0.25, 0.15, 0.4]),
+            "gold_conflict": rng.random(n) < 0.005,
+            "verifier": ["math"] * n,
+            "ground_truth": [f'"{x}"' for x in rng.integers(0, 1000, n)],
+        }
+    ).with_columns(
+        messages=pl.concat_list(pl.struct(role=pl.lit("user"), content=pl.Series(content))),
+    )
+    passed = rng.random((n, k)) < rng.beta(0.4, 0.8, n)[:, None]
+    cut = (rng.random((n, k)) < 0.025).ravel()
+    rows = head.gather(np.repeat(np.arange(n), k))
+    sample = np.tile(np.arange(k, dtype=np.int64), n)
+    answer = np.where(passed.ravel(), 0, rng.integers(1, 30, n * k))
+    status = np.where(cut, "truncated", np.where(passed.ravel(), "correct", "incorrect"))
+    base = pl.DataFrame({"prompt_id": rows, "sample": sample, "role": pl.repeat("scored", n * k, eager=True)})
+    source = np.repeat(rng.choice(["rtv", "genrm_ground_truth"], n, p=[0.8, 0.2]), k)
+    null = pl.Series(cut)
+    out = {
+        "prompts": prompts,
+        "rewards": base.select(
+            "prompt_id",
+            "sample",
+            reward=pl.when(null.not_()).then(pl.Series(passed.ravel().astype(float))),
+            source=pl.Series(source),
+            reward_id=pl.lit("math-1"),
+            status=pl.Series(status),
+        ),
+        "rollouts": base.with_columns(
+            finish_reason=pl.when(null).then(pl.lit("length")).otherwise(pl.lit("stop")),
+            response_tokens=pl.Series(rng.integers(20, 900, n * k)),
+        ),
+        "verdicts": base.with_columns(
+            status=pl.Series(status), extracted=pl.when(null.not_()).then(pl.Series(answer.astype(str)))
+        ),
+    }
+    if text:
+        lengths = np.minimum(rng.lognormal(6.2, 0.5, n * k), 20_000).astype(int)
+        starts = rng.integers(0, len(prose) - 60_000, n * k)
+        out["responses"] = base.with_columns(
+            response=pl.Series([prose[a : a + m] for a, m in zip(starts, lengths, strict=True)])
+        )
+    return out
+
+
+# The four measurements: each returns seconds by step
+
+
+def preppo(folder: Path) -> dict[str, float]:
+    times: dict[str, float] = {}
+    scan = {name: pl.scan_parquet(folder / f"{name}.parquet") for name in READ}
+    with timed(times, "difficulty"):
+        measured = difficulty(scan["rewards"], scan["rollouts"], scan["verdicts"], REWARD)
+        measured.sink_parquet(folder / "difficulty.parquet", **WRITER)
+    with timed(times, "selection"):
+        standing = ["prompt_id", "pool", "split", "domain", "gold_conflict"]
+        stored = pl.scan_parquet(folder / "difficulty.parquet")
+        candidates = scan["prompts"].select(standing).join(stored, on="prompt_id", how="left").collect()
+        selection = select(candidates.with_columns(policy_id=pl.lit("0" * 32)), ARM, REWARD)
+        selection.write_parquet(folder / "selection.parquet", **WRITER)
+    with timed(times, "decisions"):
+        decided = selection_decisions(selection, ARM, "0" * 32, candidates=candidates)
+        written = changes(decided.clear().lazy(), decided)
+        written.write_parquet(folder / "decisions.parquet", **WRITER)
+    with timed(times, "curriculum"):
+        chosen = selection.filter("selected").select("prompt_id")
+        chosen = chosen.join(candidates.select("prompt_id", "domain", "mean"), on="prompt_id")
+        del candidates, selection, written
+        ordered, _ = curriculum(chosen, CurriculumSettings(), ARM.name)
+        ordered.write_parquet(folder / "curriculum.parquet", **WRITER)
+    del decided
+    with timed(times, "release"):
+        release(folder, ordered, scan["prompts"])
+    return times
+
+
+def again(folder: Path) -> dict[str, float]:
+    """Return the time of the decisions of a second night, in which nothing changed."""
+    times: dict[str, float] = {}
+    decided = pl.read_parquet(folder / "decisions.parquet")
+    with timed(times, "unchanged decisions"):
+        written = changes(pl.scan_parquet(folder / "decisions.parquet"), decided)
+    assert written.height == 1, written
+    return times
+
+
+def release(folder: Path, ordered: pl.DataFrame, prompts: pl.LazyFrame) -> None:
+    """Write the train file: the curriculum's rows in order, with all that a trainer reads."""
+    measured = pl.scan_parquet(folder / "difficulty.parquet").select("prompt_id", "mean", "variance", "pass_rate")
+    held = prompts.select("prompt_id", "messages", "domain", "verifier", "ground_truth")
+    train = ordered.lazy().join(held, on="prompt_id").join(measured, on="prompt_id", how="left").sort("position")
+    train.sink_parquet(folder / "train.parquet", **WRITER)
+
+
+def floor(folder: Path) -> dict[str, float]:
+    times: dict[str, float] = {}
+    with timed(times, "read"):
+        for name, columns in READ.items():
+            for _ in pl.scan_parquet(folder / f"{name}.parquet").select(columns).collect_batches():
+                pass
+    with timed(times, "group-by"):
+        rewards = pl.scan_parquet(folder / "rewards.parquet")
+        rewards.group_by("prompt_id").agg(pl.len(), pl.col.reward.mean()).collect()
+    for name in OUTPUTS:
+        frame = pl.read_parquet(folder / f"{name}.parquet")
+        with timed(times, "write"):
+            frame.write_parquet(folder / "again.parquet", **WRITER)
+        del frame
+    return times
+
+
+def text(folder: Path) -> dict[str, float]:
+    times: dict[str, float] = {}
+    with timed(times, "text columns"):
+        spread = text_spread(pl.scan_parquet(folder / "rewards.parquet"), pl.scan_parquet(folder / "responses.parquet"))
+        spread.sink_parquet(folder / "text.parquet", **WRITER)
+    return times
+
+
+def pandas(folder: Path) -> dict[str, float]:
+    times: dict[str, float] = {}
+    import pandas as pd
+    from scipy.special import betaincinv
+
+    def read(name: str) -> pd.DataFrame:
+        return pd.read_parquet(folder / f"{name}.parquet", columns=READ[name])
+
+    def write(frame: pd.DataFrame, name: str) -> None:
+        path = folder / f"pandas-{name}.parquet"
+        frame.to_parquet(path, compression="zstd", index=False, row_group_size=WRITER["row_group_size"])
+
+    with timed(times, "difficulty"):
+        rollouts = read("rollouts")
+        rollouts = rollouts[rollouts["role"] == "scored"]
+        rollouts["cut"] = rollouts["finish_reason"] == "length"
+        measured = rollouts.groupby("prompt_id").agg(
+            samples=("sample", "size"), truncated=("cut", "sum"), response_tokens_mean=("response_tokens", "mean")
+        )
+        del rollouts
+        rewards = read("rewards")
+        rewards["passed"] = rewards["reward"] == 1.0
+        rewards["odd"] = ~rewards["reward"].isin([0.0, 1.0]) & rewards["reward"].notna()
+        grouped = rewards.groupby("prompt_id").agg(
+            source=("source", "first"),
+            scored=("reward", "count"),
+            mean=("reward", "mean"),
+            variance=("reward", lambda r: r.var(ddof=0)) if False else ("reward", "var"),
+            passes=("passed", "sum"),
+            odd=("odd", "any"),
+            reward_min=("reward", "min"),
+            reward_max=("reward", "max"),
+        )
+        del rewards
+        grouped["variance"] *= (grouped["scored"] - 1) / grouped["scored"]
+        verdicts = read("verdicts")
+        verdicts = verdicts[verdicts["status"].isin(["correct", "incorrect", "partial", "unparsed"])]
+        votes = verdicts.groupby(["prompt_id", "extracted"], dropna=False).size().reset_index(name="votes")
+        del verdicts
+        answers = votes.groupby("prompt_id").agg(
+            distinct_answers=("extracted", "count"), most=("votes", "max"), all=("votes", "sum")
+        )
+        measured = measured.join(grouped).join(answers)
+        n, k = measured["scored"].to_numpy(), measured["passes"].to_numpy()
+        measured["pass_rate"] = k / n
+        measured["pass_rate_low"] = np.where(k == 0, 0.0, betaincinv(k + 0.5, n - k + 0.5, 0.025))
+        measured["pass_rate_high"] = np.where(k == n, 1.0, betaincinv(k + 0.5, n - k + 0.5, 0.975))
+        measured["learnability"] = measured["pass_rate"] * (1 - measured["pass_rate"])
+        measured["majority_agreement"] = measured["most"] / measured["all"]
+        measured["suspect_gold"] = (measured["passes"] == 0) & (n >= 4) & (measured["majority_agreement"] >= 0.8)
+        measured = measured.reset_index().sort_values("prompt_id")
+        write(measured, "difficulty")
+    with timed(times, "selection"):
+        prompts = pd.read_parquet(folder / "prompts.parquet", columns=READ["prompts"][:5])
+        table = prompts.merge(measured, on="prompt_id", how="left")
+        table["group"] = table["domain"] + "/" + table["source"]
+        table["reason"] = np.select(
+            [
+                table["pool"] == "eval",
+                table["split"] == "heldout",
+                table["gold_conflict"],
+                table["pool"] == "original",
+                table["suspect_gold"],
+                table["scored"] < 0.5 * table["samples"],
+            ],
+            ["eval", "heldout", "gold_conflict", "original", "suspect_gold", "unscored"],
+            "",
+        )
+        ranked = table[table["reason"] == ""].copy()
+        ranked["down"] = -ranked["variance"]
+        ranked = ranked.sort_values(["group", "mean", "down", "prompt_id"])
+        by_group = ranked.groupby("group")
+        size = by_group["mean"].transform("size")
+        ranked["percentile"] = (by_group["mean"].rank("average") - 0.5) / size
+        ranked["tie_size"] = ranked.groupby(["group", "mean"])["mean"].transform("size")
+        quota = (size * ARM.fraction).round()
+        ranked["zero"] = ranked["reward_max"] == 0
+        allowed = ~ranked["zero"] | (ranked.groupby("group")["zero"].cumsum() <= ARM.max_all_zero_share * quota)
+        turn = allowed.groupby(ranked["group"]).cumsum()
+        ranked["reason"] = np.where(
+            allowed & (turn <= quota), "pre_ppo", np.where(allowed, "above_cut", "guard_all_zero")
+        )
+        table = pd.concat([table[table["reason"] != ""], ranked]).sort_values("prompt_id")
+        table["selected"] = table["reason"].isin(["original", "pre_ppo"])
+        columns = ["prompt_id", "mean", "group", "percentile", "tie_size", "selected", "reason"]
+        write(table[columns], "selection")
+    with timed(times, "decisions"):
+        decided = table[["prompt_id", "reason", "selected", "mean", "group", "percentile"]].copy()
+        decided["detail"] = [
+            f"mean {m:.4f} of {g} (percentile {p:.4f})" if r in ("pre_ppo", "above_cut", "guard_all_zero") else r
+            for m, g, p, r in zip(
+                decided["mean"], decided["group"], decided["percentile"], decided["reason"], strict=True
+            )
+        ]
+        write(decided, "decisions")
+    with timed(times, "curriculum"):
+        chosen = table.loc[table["selected"], ["prompt_id", "domain"]]
+        chosen = chosen.sample(frac=1.0, random_state=0)
+        phases = []
+        total = len(chosen)
+        for name, domains, share in (("code", ["code"], 0.1), ("code_math", ["code", "math"], 0.2), ("mixture", None, 1)):
+            part = chosen if domains is None else chosen[chosen["domain"].isin(domains)]
+            if domains is not None:
+                part = part.groupby("domain").head(int(total * share / len(domains)))
+            part = part.assign(phase=name)
+            grouped = part.groupby("domain")["prompt_id"]
+            part["stride"] = (grouped.cumcount() + 0.5) / grouped.transform("size")
+            phases.append(part.sort_values(["stride", "domain"]))
+        ordered = pd.concat(phases, ignore_index=True)
+        ordered["occurrence"] = ordered.groupby("prompt_id").cumcount() + 1
+        ordered["position"] = np.arange(len(ordered))
+        write(ordered, "curriculum")
+    with timed(times, "release"):
+        held = pd.read_parquet(
+            folder / "prompts.parquet", columns=["prompt_id", "messages", "verifier", "ground_truth"]
+        )
+        train = ordered.merge(held, on="prompt_id").merge(
+            measured[["prompt_id", "mean", "variance", "pass_rate"]], on="prompt_id", how="left"
+        )
+        write(train.sort_values("position"), "train")
+    return times
+
+
+MEASUREMENTS: dict[str, Callable[[Path], dict[str, float]]] = {
+    "preppo": preppo,
+    "floor": floor,
+    "again": again,
+    "text": text,
+    "pandas": pandas,
+}
+
+
+# Running them
+
+
+def child(what: str, folder: Path, prompts: int) -> None:
+    """Run one measurement in this process and print its result."""
+    start = time.perf_counter()
+    if what == "generate":
+        generate(folder, prompts)
+        steps: dict[str, float] = {}
+    else:
+        steps = MEASUREMENTS[what](folder)
+    seconds = sum(steps.values()) or time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    print(json.dumps({"seconds": round(seconds, 2), "peak_gib": round(peak, 2), "steps": steps}))
+
+
+def run(what: str, folder: Path, prompts: int) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--child", what, "--folder", str(folder), "--prompts", str(prompts)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"killed by signal {-done.returncode}"]
+        return {"failed": lines[-1]}
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    result["steps"] = {name: round(s, 2) for name, s in result["steps"].items()}
+    return result
+
+
+def measure(prompts: int, only: list[str], temp: Path | None) -> dict[str, Any]:
+    folder = Path(tempfile.mkdtemp(prefix="curate-scale-", dir=temp))
+    try:
+        made = run("generate", folder, prompts)
+        if "failed" in made:
+            raise SystemExit(made["failed"])
+        sizes = {p.stem: round(p.stat().st_size / 1024**2, 1) for p in sorted(folder.glob("*.parquet"))}
+        out: dict[str, Any] = {"prompts": prompts, "rewards": prompts * SAMPLES, "input_mib": sizes}
+        for what in only:
+            if (what == "text" and prompts > TEXT_LIMIT) or (what == "pandas" and prompts > PANDAS_LIMIT):
+                continue
+            out[what] = run(what, folder, prompts)
+            print(f"{prompts:>9,} {what:<8} {out[what]}", flush=True)
+            if what == "preppo" and "failed" not in out[what]:
+                out["selected"] = pl.scan_parquet(folder / "selection.parquet").filter("selected").collect().height
+        if "seconds" in out.get("preppo", {}) and "seconds" in out.get("floor", {}):
+            out["ratio"] = round(out["preppo"]["seconds"] / out["floor"]["seconds"], 2)
+        return out
+    finally:
+        shutil.rmtree(folder)
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    def cell(result: dict[str, Any] | None) -> str:
+        if result is None:
+            return "not run"
+        return "failed" if "failed" in result else f"{result['seconds']:.1f} s, {result['peak_gib']:.2f} GiB"
+
+    lines = [
+        "| prompts | rewards | curation | floor | ratio | unchanged night | text columns | pandas |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        cells = [cell(r.get(what)) for what in ("preppo", "floor")]
+        rest = [cell(r.get(what)) for what in ("again", "text", "pandas")]
+        row = [f"{r['prompts']:,}", f"{r['rewards']:,}", *cells, f"{r.get('ratio', '')}", *rest]
+        lines.append("| " + " | ".join(row) + " |")
+    lines += ["", "Seconds of curation, by step:", "", "| prompts | " + " | ".join(STEPS) + " |", "|---" * 6 + "|"]
+    for r in results:
+        steps = r.get("preppo", {}).get("steps", {})
+        lines.append("| " + " | ".join([f"{r['prompts']:,}", *(f"{steps.get(s, 0):.1f}" for s in STEPS)]) + " |")
+    return "\n".join(lines)
+
+
+STEPS = ("difficulty", "selection", "decisions", "curriculum", "release")
+
+
+def report(results: list[dict[str, Any]]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    import os
+
+    host = {
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "polars": pl.__version__,
+    }
+    results = sorted(results, key=lambda r: int(r["prompts"]))
+    (RESULTS / "curate_scale.json").write_text(json.dumps({"host": host, "results": results}, indent=1) + "\n")
+    heading = (
+        f"# Curation at scale\n\nMade by `python benchmarks/curate_scale.py`: {SAMPLES} rewards a prompt, prompts of about 1 KB, "
+        f"{host['cores']} cores, Polars {pl.__version__}. Seconds and peak memory; every cell is its own process. The floor reads the "
+        "same columns, does one bare group-by and writes the same outputs.\n\n"
+    )
+    (RESULTS / "curate_scale.md").write_text(heading + table(results) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["100k", "300k", "1m"])
+    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS))
+    parser.add_argument("--append", action="store_true", help="keep the sizes that the results already have")
+    parser.add_argument("--dry", action="store_true", help="print, but leave the results as they are")
+    parser.add_argument("--temp", type=Path, help="where to put the inputs; default: the system's temporary folder")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--prompts", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child(options.child, options.folder, options.prompts)
+        return
+    new = [measure(SIZES[size], options.only, options.temp) for size in options.sizes]
+    print(table(new))
+    if options.dry:
+        return
+    kept = []
+    if options.append and (RESULTS / "curate_scale.json").exists():
+        old = json.loads((RESULTS / "curate_scale.json").read_text())["results"]
+        kept = [r for r in old if r["prompts"] not in {n["prompts"] for n in new}]
+    report(kept + new)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,310 @@
+"""The `preppo` command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from pipeline.errors import EXIT_CODES, NothingFoundError, guarded
+from warehouse.home import Home
+from warehouse.store import Store
+
+if TYPE_CHECKING:
+    from assets.project import Project
+
+out = Console()
+err = Console(stderr=True)
+
+
+class Session:
+    """What the global options say. Opens things only when a command needs them."""
+
+    def __init__(self, config: Path | None, home: Path | None) -> None:
+        self.config, self._home = config, home
+
+    @property
+    def home(self) -> Home:
+        """Return the home, whether or not anything is in it."""
+        return Home(self._home)
+
+    @property
+    def store(self) -> Store:
+        """Return the tables of a home that exists.
+
+        Raises:
+            NothingFoundError: nothing was ever curated here.
+        """
+        if not (self.home.tables / "commits").is_dir():
+            msg = f"{self.home.root} holds nothing yet; `preppo run` fills it (another home: --home or PREPPO_HOME)"
+            raise NothingFoundError(msg)
+        return Store(self.home)
+
+    def project(self) -> Project:
+        """Return the settings with their home."""
+        from assets.project import open_project
+
+        return open_project(self.config, self._home)
+
+
+class Command(click.Command):
+    """A command whose mistakes come out as one clear line, with an exit code that scripts can rely on."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with guarded(err):
+            return super().invoke(ctx)
+
+
+class Group(click.Group):
+    command_class = Command
+    group_class = type
+
+
+EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
+
+
+@click.group(
+    cls=Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file. Default: ./preppo.toml, else the demo.")
+@click.option("--home", type=click.Path(path_type=Path), help="Home folder. Default: $PREPPO_HOME, else ./.preppo.")
+@click.version_option(package_name="preppo")
+@click.pass_context
+def main(ctx: click.Context, config: Path | None, home: Path | None) -> None:
+    r"""Raw prompts in, an ordered and explainable release out.
+
+    \b
+    Examples:
+      preppo run                                  curate what is new, and release
+      preppo sql "from funnel"                    ask the tables
+      preppo explain "What is 17 + 25?"           why a prompt is in or out
+    """
+    ctx.obj = Session(config, home)
+
+
+@main.command()
+@click.option("--force", is_flag=True, help="Write over an existing preppo.toml.")
+@click.pass_obj
+def init(session: Session, force: bool) -> None:  # noqa: FBT001 (click hands options over by name)
+    r"""Write a commented preppo.toml to start from.
+
+    \b
+    Examples:
+      preppo init
+      preppo --config curation/preppo.toml init
+    """
+    from pipeline.example import EXAMPLE
+
+    target = session.config or Path("preppo.toml")
+    if target.exists() and not force:
+        msg = f"{target} exists; --force writes over it"
+        raise click.UsageError(msg)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
+    out.print(f"wrote {target}; edit its [[source]] tables, then: preppo check")
+
+
+@main.command()
+@click.option("--rows", default=200, show_default=True, help="Rows to look at in each file.")
+@click.pass_obj
+def check(session: Session, rows: int) -> None:
+    r"""Look at settings and sources without curating; estimate rollouts and tokens.
+
+    \b
+    Examples:
+      preppo check
+      preppo --config examples/public/preppo.toml check --rows 1000
+    """
+    from pipeline.check import check_sources, render
+
+    report = check_sources(session.project(), rows)
+    out.print(render(report))
+    if report.problems:
+        sys.exit(2)
+
+
+@main.command()
+@click.option("--batch", help="Only this batch (its key, or the start of it).")
+@click.option("--all", "everything", is_flag=True, help="New files and every stale batch: the default, said aloud.")
+@click.option("--abandon", metavar="BATCH", help="Take a batch out for good first, so that later ones need not wait.")
+@click.option("--why", default="", help="With --abandon: the reason, kept in the ledger.")
+@click.pass_obj
+def run(session: Session, batch: str | None, everything: bool, abandon: str | None, why: str) -> None:  # noqa: FBT001
+    r"""Curate what is new or stale, then select, order and release.
+
+    Killed at any moment, it goes on from where it was when started again.
+
+    \b
+    Examples:
+      preppo run
+      preppo run --batch 000002
+      preppo run --abandon 000003 --why "truncated upload"
+    """
+    if batch and everything:
+        msg = "--batch and --all exclude each other"
+        raise click.UsageError(msg)
+    from pipeline.run import run_and_show
+
+    project = session.project()
+    if abandon:
+        project.store.abandon(project.batches.get(abandon).key, why or "no reason given")
+    run_and_show(project, out, err, batch)
+
+
+@main.command()
+@click.option("--port", default=3000, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.pass_obj
+def ui(session: Session, port: int, host: str) -> None:
+    r"""Open Dagster on this home: assets, checks, plots, the inbox sensor and the nightly schedule.
+
+    \b
+    Example:
+      preppo ui --port 3001
+    """
+    from pipeline.ui import serve
+
+    serve(session.project(), session.config, host, port)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.pass_obj
+def status(session: Session, as_json: bool) -> None:  # noqa: FBT001
+    r"""Show batches, what is stale and why, and the releases.
+
+    \b
+    Example:
+      preppo status --json
+    """
+    from pipeline.status import home_status, render
+
+    found = home_status(session.project())
+    out.print_json(json.dumps(found, default=str)) if as_json else out.print(render(found))
+
+
+@main.command()
+@click.argument("query")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "csv", "json", "parquet"]), default="table", show_default=True
+)
+@click.option("--out", "target", type=click.Path(path_type=Path), help="A file to write; needed for parquet.")
+@click.pass_obj
+def sql(session: Session, query: str, form: str, target: Path | None) -> None:
+    r"""Ask DuckDB over the tables: one SELECT, read-only, nothing but the committed tables in reach.
+
+    \b
+    Examples:
+      preppo sql "from funnel"
+      preppo sql "select domain, avg(pass_rate) from difficulty join prompts using (prompt_id) group by 1"
+      preppo sql "from decisions where outcome = 'drop'" --format parquet --out drops.parquet
+    """
+    from warehouse.output import write_output
+    from warehouse.queries import query as ask
+
+    write_output(ask(session.store.snapshot(), query), form, target)
+
+
+@main.command()
+@click.argument("prompt")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.pass_obj
+def explain(session: Session, prompt: str, as_json: bool) -> None:  # noqa: FBT001
+    r"""Tell the whole story of one prompt, by id (or its start) or by text.
+
+    \b
+    Examples:
+      preppo explain 3f2a9c
+      preppo explain "What is 17 + 25?"
+    """
+    from warehouse.explain import explain as tell
+    from warehouse.explain import render
+
+    story = tell(session.store.snapshot(), session.home.releases, prompt)
+    out.print_json(story.as_json()) if as_json else out.print(render(story))
+
+
+@main.command()
+@click.argument("before")
+@click.argument("after")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.pass_obj
+def diff(session: Session, before: str, after: str, as_json: bool) -> None:  # noqa: FBT001
+    r"""Show who entered, who left, and why, between two releases (`latest` names the newest).
+
+    \b
+    Example:
+      preppo diff 8c1f latest
+    """
+    from warehouse.diff import diff as compare
+    from warehouse.diff import render
+
+    from warehouse.releases import load_release
+
+    found = compare(load_release(session.home.releases, before), load_release(session.home.releases, after))
+    out.print_json(found.as_json()) if as_json else out.print(render(found))
+
+
+@main.group(cls=Group)
+def release() -> None:
+    """List, show and rebuild releases."""
+
+
+@release.command("list")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.pass_obj
+def release_list(session: Session, as_json: bool) -> None:  # noqa: FBT001
+    r"""List the releases, newest first.
+
+    \b
+    Example:
+      preppo release list
+    """
+    from pipeline.show import render_releases
+    from warehouse.releases import list_releases
+
+    found = list_releases(session.home.releases)
+    out.print_json(json.dumps([r.manifest for r in found], default=str)) if as_json else out.print(
+        render_releases(found)
+    )
+
+
+@release.command("show")
+@click.argument("release_id", default="latest")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.pass_obj
+def release_show(session: Session, release_id: str, as_json: bool) -> None:  # noqa: FBT001
+    r"""Show a release: where it lies, what is in it, from which inputs.
+
+    \b
+    Examples:
+      preppo release show
+      preppo release show 8c1f --json
+    """
+    from pipeline.show import render_release
+    from warehouse.releases import load_release
+
+    found = load_release(session.home.releases, release_id)
+    out.print_json(json.dumps(found.manifest, default=str)) if as_json else out.print(render_release(found))
+
+
+@release.command("rebuild")
+@click.argument("release_id", default="latest")
+@click.pass_obj
+def release_rebuild(session: Session, release_id: str) -> None:
+    r"""Derive a release again from the tables it names, and compare it byte by byte.
+
+    \b
+    Example:
+      preppo release rebuild latest
+    """
+    from warehouse.releases import load_release, rebuild
+
+    report = rebuild(session.home, load_release(session.home.releases, release_id))
+    out.print(report.text)
+    if not report.same:
+        sys.exit(1)

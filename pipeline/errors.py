@@ -1,0 +1,53 @@
+"""Mistakes as one clear line, and exit codes that scripts can rely on."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from warehouse.ingest.raw import InputError
+from warehouse.settings import SettingsError
+from warehouse.store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+EXIT_CODES = {
+    0: "done",
+    1: "a stage or a comparison failed",
+    2: "wrong usage, settings or sources",
+    3: "not found: no such prompt, batch or release, or an empty home",
+    130: "interrupted",
+}
+
+
+class NothingFoundError(LookupError):
+    """What was asked for does not exist; the message says what does."""
+
+
+class RunFailedError(RuntimeError):
+    """A stage failed; what was committed before stays."""
+
+
+@contextmanager
+def guarded(console: Console) -> Iterator[None]:
+    """Turn the errors that people can do something about into one message and an exit code."""
+    try:
+        yield
+    except (SettingsError, InputError) as error:
+        _stop(console, str(error), 2)
+    except LookupError as error:
+        _stop(console, str(error.args[0]) if error.args else str(error), 3)
+    except (StoreError, RunFailedError) as error:
+        _stop(console, str(error), 1)
+    except KeyboardInterrupt:
+        _stop(console, "interrupted; `preppo run` goes on from here", 130)
+
+
+def _stop(console: Console, message: str, code: int) -> None:
+    for line in message.splitlines():
+        console.print(f"preppo: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)

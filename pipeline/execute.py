@@ -1,0 +1,114 @@
+"""Run the jobs in this process, as `preppo run` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from assets.discovery import CORPUS_STAGES, register_new, stale_batches
+from assets.partitions import ASKED_TAG, BATCHES
+from assets.stages import is_stale
+from pipeline.definitions import defs
+from pipeline.instance import PROCESS_TAG, this_process
+from warehouse.ledger import CORPUS
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from assets.project import Project
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_FIRST, _LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+@dataclass
+class Report:
+    """What a run did.
+
+    Attributes:
+        new_batch: key of the batch that new files became, if any.
+        curated: batches that had something to do -> the first stage that was stale.
+        released: whether selection to release were brought up to date too.
+        failures: one line a failed step.
+    """
+
+    new_batch: str | None = None
+    curated: dict[str, str] = field(default_factory=dict)
+    released: bool = False
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether there was nothing to do."""
+        return not (self.new_batch or self.curated or self.released or self.failures)
+
+
+def curate(project: Project, instance: dg.DagsterInstance, only: str | None = None) -> Report:
+    """Register new files, bring stale batches up to date, and release.
+
+    Args:
+        project: what to curate.
+        instance: where Dagster records the runs.
+        only: one batch to look at, by key; new files are then left for later.
+    """
+    report = Report()
+    if only is None:
+        batch = register_new(project)
+        report.new_batch = batch.key if batch else None
+    stale = stale_batches(project)
+    report.curated = {k: v for k, v in stale.items() if only is None or k == only}
+    if report.curated:
+        instance.add_dynamic_partitions(str(BATCHES.name), [b.key for b in project.batches.all()])
+        for keys in _ranges(list(report.curated), [b.key for b in project.batches.all()]):
+            report.failures += _execute("curate_batch", instance, keys)
+    if not report.failures and _corpus_is_stale(project):
+        report.released = True
+        report.failures += _execute("curate_corpus", instance, [])
+    return report
+
+
+def _corpus_is_stale(project: Project) -> bool:
+    view = project.store.snapshot()
+    return any(is_stale(s, project, view, CORPUS) for s in CORPUS_STAGES)
+
+
+def _ranges(keys: list[str], known: list[str]) -> list[list[str]]:
+    """Cut keys into runs of neighbours: Dagster takes a range of partitions, and a model is loaded once a range."""
+    position = {k: i for i, k in enumerate(known)}
+    ranges: list[list[str]] = []
+    for key in sorted(keys):
+        if ranges and position[key] == position[ranges[-1][-1]] + 1:
+            ranges[-1].append(key)
+        else:
+            ranges.append([key])
+    return ranges
+
+
+def _execute(job: str, instance: dg.DagsterInstance, keys: list[str]) -> list[str]:
+    tags = {PROCESS_TAG: this_process()}
+    if len(keys) > 1:
+        tags |= {_FIRST: keys[0], _LAST: keys[-1]}
+    if keys:
+        tags[ASKED_TAG] = ",".join(keys)
+    result = (
+        defs()
+        .resolve_job_def(job)
+        .execute_in_process(
+            instance=instance,
+            partition_key=keys[0] if len(keys) == 1 else None,
+            tags=tags,
+            run_config=_QUIET,
+            raise_on_error=False,
+        )
+    )
+    return [_reason(e) for e in result.get_step_failure_events()] if not result.success else []
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return str(data.user_failure_data.description)
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return f"{event.step_key}: {error.message.strip() if error is not None else 'failed'}"

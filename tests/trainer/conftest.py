@@ -1,0 +1,11 @@
+"""The shipped nursery model, loaded once."""
+
+import pytest
+
+from trainer.engines import load_engine
+from warehouse.settings.model import PolicySettings
+
+
+@pytest.fixture(scope="session")
+def nursery():
+    return load_engine(PolicySettings(model="nursery", batch_size=16))
