@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer.nursery.demo import write_demo
 from warehouse.batches import Batch, Batches, BatchFile
 from warehouse.home import Home
 from warehouse.ingest.readers import dataset_hash, expand, file_hash
@@ -14,9 +16,10 @@ from warehouse.settings import Settings, load_settings
 from warehouse.store import Store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from warehouse.settings import SourceSettings
+
+
+DEMO = Path(__file__).resolve().parents[1] / "examples" / "demo" / "preppo.toml"
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,18 @@ class Project:
 
 
 def open_project(config: Path | None = None, home: Path | None = None) -> Project:
-    """Load the settings and open the home.
+    """Load the settings and open the home. Without any settings file, the demo's, on generated questions.
 
     Raises:
         SettingsError: the settings cannot be used.
     """
+    opened = Home(home).create()
     loaded = load_settings(config)
-    return Project(loaded.settings, loaded.base, Home(home).create())
+    if loaded.file is not None:
+        return Project(loaded.settings, loaded.base, opened)
+    questions = opened.root / "demo"
+    if not (questions / "eval.jsonl").is_file():
+        with opened.lock("demo"):
+            questions.mkdir(exist_ok=True)
+            write_demo(questions)
+    return Project(load_settings(DEMO).settings, questions, opened)

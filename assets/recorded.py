@@ -153,6 +153,20 @@ def _joined(rows: pl.LazyFrame, prompts: pl.LazyFrame, section: RolloutsSettings
     return [rows.join(keyed.select("key"), on="key", how="semi")]
 
 
+def recorded_prompts(project: Project, view: Snapshot, batch: str) -> pl.DataFrame:
+    """Return the prompts of a batch that have recorded rollouts of some policy: prompt_id."""
+    prompts = view.scan_builds("prompts", [view.live["prompts", batch, ""]])
+    found = [pl.LazyFrame(schema={"prompt_id": pl.String})]
+    for chosen in {i.key: i for files in matches(project, view, batch).values() for i in files}.values():
+        keys = pl.scan_parquet(chosen.folder / "keys.parquet")
+        if chosen.section.key is None:
+            found.append(keys.select("prompt_id"))
+        else:
+            keyed = prompts.filter(pl.col("source") == chosen.section.source)
+            found.append(keyed.join(keys, on="key", how="semi").select("prompt_id"))
+    return pl.concat(found).unique().collect()
+
+
 def recorded_rows(project: Project, view: Snapshot, batch: str, policy: str) -> pl.DataFrame:
     """Return one policy's recorded samples of a batch: `ROWS` with every prompt_id, and the column `role`."""
     prompts = view.scan_builds("prompts", [view.live["prompts", batch, ""]])

@@ -9,7 +9,7 @@ import polars as pl
 
 from assets.policies import engine_for, own_policy_id, recorded_policy_id
 from assets.progress import report
-from assets.recorded import matches, recorded_rows
+from assets.recorded import matches, recorded_prompts, recorded_rows
 from assets.stages import Run, Stage, Written
 from trainer.engines import Request, plan_requests
 from trainer.engines.recorded import RecordedEngine
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from assets.project import Project
-    from assets.recorded import Import
     from warehouse.store import Snapshot, StageWriter
 
 KEY = ["prompt_id", "role", "sample"]
@@ -48,7 +47,7 @@ def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
     ]
     policy = project.settings.policy
     own = own_policy_id(policy)
-    if own is not None and _targets(project, view, batch, recorded).height:
+    if own is not None and _targets(project, view, batch).height:
         taken = json_hash(
             {n: [i.key for i in files] for n, files in recorded.items()} if policy.when == "missing" else {}
         )
@@ -57,15 +56,13 @@ def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
     return found
 
 
-def _targets(project: Project, view: Snapshot, batch: str, recorded: dict[str, list[Import]]) -> pl.DataFrame:
+def _targets(project: Project, view: Snapshot, batch: str) -> pl.DataFrame:
     """Return the prompts to generate for, sorted by id: prompt_id."""
     policy = project.settings.policy
     prompts = view.scan_builds("prompts", [view.live["prompts", batch, ""]])
     wanted = prompts.filter(pl.col("pool").is_in(policy.pools)).select("prompt_id", "source").collect()
     if policy.when == "missing":
-        for name in recorded:
-            have = recorded_rows(project, view, batch, name).select("prompt_id").unique()
-            wanted = wanted.join(have, on="prompt_id", how="anti")
+        wanted = wanted.join(recorded_prompts(project, view, batch), on="prompt_id", how="anti")
     wanted = wanted.sort("prompt_id")
     if policy.per_source is not None:
         wanted = wanted.filter(pl.int_range(pl.len()).over("source") < policy.per_source)
@@ -98,8 +95,8 @@ def _import(project: Project, view: Snapshot, build: Build, writer: StageWriter)
 
 def _generate(project: Project, view: Snapshot, build: Build, writer: StageWriter) -> None:
     policy = project.settings.policy
-    targets = _targets(project, view, build.batch, matches(project, view, build.batch))
-    kept = _carry_over(view, build, writer, targets)
+    targets = _targets(project, view, build.batch)
+    kept = _carry_over(view, writer, targets)
     prompts = view.scan_builds("prompts", [view.live["prompts", build.batch, ""]])
     requests_left = 0
     total = targets.height * (policy.samples + policy.reference_samples)
@@ -116,7 +113,7 @@ def _generate(project: Project, view: Snapshot, build: Build, writer: StageWrite
         report("rollouts", requests_left, total)
 
 
-def _carry_over(view: Snapshot, build: Build, writer: StageWriter, targets: pl.DataFrame) -> set[tuple[str, str, int]]:
+def _carry_over(view: Snapshot, writer: StageWriter, targets: pl.DataFrame) -> set[tuple[str, str, int]]:
     """Take over the samples of the same policy that an earlier build has; return what need not be generated."""
     have = writer.written("rollouts")
     if writer.previous is not None:

@@ -248,7 +248,7 @@ def pandas(folder: Path) -> dict[str, float]:
             source=("source", "first"),
             scored=("reward", "count"),
             mean=("reward", "mean"),
-            variance=("reward", lambda r: r.var(ddof=0)) if False else ("reward", "var"),
+            variance=("reward", "var"),
             passes=("passed", "sum"),
             odd=("odd", "any"),
             reward_min=("reward", "min"),

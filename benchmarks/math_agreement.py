@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from verifiers import Status, Task, Verdict, VerifierPool, available
 
 ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data"
 RESULTS = ROOT / "benchmarks" / "results"
 ADJUDICATIONS = RESULTS / "math_agreement_adjudications.csv"
 GSM8K_TARGET = 0.995
@@ -56,9 +57,7 @@ def load(data: Path, name: str) -> tuple[list[Row], Counter[str]]:
                 left_out["no label of the answer"] += 1
             else:
                 label = bool(record["correct"])
-                rows.append(
-                    Row(f"{name}:{number}", record["question"], record["gold"], record["response"], label)
-                )
+                rows.append(Row(f"{name}:{number}", record["question"], record["gold"], record["response"], label))
     return rows, left_out
 
 
@@ -188,7 +187,9 @@ def table(results: dict[str, Any], speed: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of recorded rollouts")
+    parser.add_argument(
+        "--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of recorded rollouts"
+    )
     parser.add_argument("--tasks", type=int, default=1_000_000, help="tasks for the timing of the fast path")
     options = parser.parse_args(arguments)
     if not options.data.is_dir():
@@ -208,7 +209,9 @@ def main(arguments: list[str] | None = None) -> int:
     with (RESULTS / "math_agreement_disagreements.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(sorted(apart, key=lambda item: (item["locator"].split(":")[0], int(item["locator"].split(":")[1]))))
+        writer.writerows(
+            sorted(apart, key=lambda item: (item["locator"].split(":")[0], int(item["locator"].split(":")[1])))
+        )
     print(table(results, speed))
     problems = [
         f"{name}: {r['prompts_without_disagreement'] - r['of_these_equal_pass_rate']} prompts have another pass rate"

@@ -7,6 +7,7 @@ option selects two, which is no answer.
 
 import re
 import unicodedata
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from verifiers.contract import BadGold, Outcome, Status, Verifier
@@ -16,15 +17,21 @@ _FORM = 'a choice ground_truth is JSON text such as "B" or {"answer": "B", "opti
 
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed|operatorname)\s*\{([^{}]*)\}")
 _NOISE = re.compile(r"[*_`$]|\\[()\[\],; ]")
-_LEAD = re.compile(r"^(?:(?:the )?(?:correct )?(?:options?|choices?|letters?|answers?)\b[\s:]*(?:is |are )?)+", re.IGNORECASE)
+_LEAD = re.compile(
+    r"^(?:(?:the )?(?:correct )?(?:options?|choices?|letters?|answers?)\b[\s:]*(?:is |are )?)+", re.IGNORECASE
+)
 # A letter counts when it stands alone, in brackets, before punctuation, or before a reason: "A dog" selects nothing.
 _LETTER = re.compile(
     r"\(\s*(?P<round>[A-Za-z])\s*\)|\[\s*(?P<square>[A-Za-z])\s*\]"
-    r"|(?<![A-Za-z0-9'’])(?P<bare>[A-HJ-Z])(?=\s*$|\s*[.):,;/&]|\s+(?:because|since|as|which|is|or|and|-|–|—|\()|\s*[-–—]\s|\n)"
+    r"|(?<![A-Za-z0-9'’])(?P<bare>[A-HJ-Z])"
+    r"(?=\s*$|\s*[.):,;/&]|\s+(?:because|since|as|which|is|or|and|-|–|—|\()|\s*[-–—]\s|\n)"
 )
-_JOINED = re.compile(r"^\s*(?:,|/|&|or\b|and\b|,\s*or\b|,\s*and\b|and/or\b)+\s*(?:(?:option|choice)\s+)?$", re.IGNORECASE)
+_JOINED = re.compile(
+    r"^\s*(?:,|/|&|or\b|and\b|,\s*or\b|,\s*and\b|and/or\b)+\s*(?:(?:option|choice)\s+)?$", re.IGNORECASE
+)
 _TAIL_LETTER = re.compile(
-    r"\((?P<round>[A-Z])\)|\b(?:option|choice)\s+(?:is\s+)?\(?(?P<named>[A-Z])\)?(?![A-Za-z])|(?:^|\n)\s*(?P<line>[A-Z])[.)]?\s*$",
+    r"\((?P<round>[A-Z])\)|\b(?:option|choice)\s+(?:is\s+)?\(?(?P<named>[A-Z])\)?(?![A-Za-z])"
+    r"|(?:^|\n)\s*(?P<line>[A-Z])[.)]?\s*$"
 )
 _NONE = re.compile(r"\b(?:none|neither|cannot|can't|no option)\b", re.IGNORECASE)
 _DOUBT = re.compile(r"\b(?:not|n't|neither|except|cannot)\b", re.IGNORECASE)
@@ -138,7 +145,7 @@ def _whole_or_tail(text: str, options: dict[str, str]) -> list[str]:
     if not found:
         return []
     letters = [_found(found[-1])]
-    for left, right in reversed(list(zip(found, found[1:], strict=False))):
+    for left, right in reversed(list(pairwise(found))):
         if not _JOINED.match(tail[left.end() : right.start()]):
             break
         letters.insert(0, _found(left))

@@ -1,6 +1,6 @@
-"""Exact text: the final answer, normalised, must be one of the accepted texts.
+r"""Exact text: the final answer, normalised, must be one of the accepted texts.
 
-Both sides are put in Unicode NFC and case folded; blanks collapse to one space; `\\text{...}`, Markdown marks,
+Both sides are put in Unicode NFC and case folded; blanks collapse to one space; `\text{...}`, Markdown marks,
 and outer quotes, brackets in pairs and punctuation go. Nothing inside the text changes.
 """
 

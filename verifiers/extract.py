@@ -13,6 +13,7 @@ for the mathematical ones, and choice.py and exact.py.
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from verifiers.numerals import leading_number, parse_number, tidy
@@ -38,11 +39,13 @@ _LINE_LABEL = re.compile(
 )
 _PHRASE = re.compile(
     r"\banswer(?:s)?(?:[ \t]+(?:to|for|of)\b[^.\n:=]{0,80}?)?"
-    rf"{_MARK}(?::|=|\b(?:is|are|was|must be|should be|would be|will be)\b(?:[ \t]*:)?(?:[ \t]+(?:therefore|thus|then))?){_MARK}\s*",
+    rf"{_MARK}(?::|=|\b(?:is|are|was|must be|should be|would be|will be)\b(?:[ \t]*:)?"
+    rf"(?:[ \t]+(?:therefore|thus|then))?){_MARK}\s*",
     re.IGNORECASE,
 )
 _ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?](?=[\s*_\"')\]]|$)|\n")
+# "!" ends a sentence after a word, before a new one, or at the end; elsewhere it is a factorial.
+_SENTENCE_END = re.compile(r"[.?](?=[\s*_\"')\]]|$)|(?<=[a-z]{2})!|!(?=[*_]*\s*(?:$|\n)|[*_]*\s+[A-Z])|\n")
 _CLAUSE_END = re.compile(r",?\s(?:because|since|so that|given that|which (?:is|means|gives)|where)\b", re.IGNORECASE)
 
 _SPAN = re.compile(
@@ -60,15 +63,15 @@ _TAIL_NUMBER = re.compile(
 )
 # A comma between digits of one numeral does not separate answers.
 _SPLITS = re.compile(r"\b(?:or|and|and/or)\b|;|,(?![0-9]{3}(?![0-9]))", re.IGNORECASE)
-_NOT_SINGLE = re.compile(r"^\s*(?:or\b|and\b|to\b|and/or\b|,)\s*[$€£¥₹]?[-+]?\s*(?:\.?[0-9]|\\[a-z])", re.IGNORECASE)
+_NOT_SINGLE = re.compile(r"^\s*(?:or\b|and\b|to\b|and/or\b|[,:])\s*[$€£¥₹]?[-+]?\s*(?:\.?[0-9]|\\[a-z])", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z]+")
 # After "the answer is" these words say something about an answer instead of giving it.
 _COMMENT = re.compile(
-    r"(?:correct|right|wrong|incorrect|not|the|an?(?= [a-z]{2})|this|that|as|in|given|found|obtained|simply|clear|unclear"
-    r"|therefore|thus|then|also|still|based|calculated|asked|shown|below|above|what|how|when|because|if)\b",
+    r"(?:correct|right|wrong|incorrect|not|the|an?(?= [a-z]{2})|this|that|as|in|given|found|obtained|simply|clear"
+    r"|unclear|therefore|thus|then|also|still|based|calculated|asked|shown|below|above|what|how|when|because|if)\b",
     re.IGNORECASE,
 )
-_IN_VARIABLES = re.compile(r"\^|[0-9][A-Za-z]\b|\\[a-z]")
+_IN_VARIABLES = re.compile(r"\^|[0-9][A-Za-z]\b|\\[a-z]|\b[a-z]\b[ ]?[-+*/]|[-+*/][ ]?[a-z]\b")
 
 
 class Candidate(NamedTuple):
@@ -120,8 +123,7 @@ def candidates(text: str) -> Iterator[Candidate]:
             start = match.end()
             candidate = Candidate(_sentence(text, start), "answer phrase", False, _line(text, start))
             found.append((start, 2, candidate))
-        for match in _ANSWER_TAG.finditer(text):
-            found.append((match.start(1), 1, Candidate(match[1], "answer tag")))
+        found.extend((m.start(1), 1, Candidate(m[1], "answer tag")) for m in _ANSWER_TAG.finditer(text))
     if len(found) > 1:
         # The later position first; at one position a label beats the looser phrase.
         found.sort(key=lambda item: (-item[0], item[1]))
@@ -142,7 +144,7 @@ def maths_answer(candidate: Candidate) -> str | None:
     """
     if candidate.source == "boxed":
         return tidy(candidate.text)
-    prose = candidate.text.strip(" \t\r\n*_").rstrip("!")
+    prose = candidate.text.strip(" \t\r\n*_")
     text = tidy(prose)
     if not text:
         return None
@@ -166,18 +168,19 @@ def tail_answer(text: str) -> str | None:
         # The cut may have split a number: start at the next blank.
         blank = re.search(r"\s", tail)
         tail = tail[blank.end() :] if blank else tail
-    last = None
-    for last in _TAIL_NUMBER.finditer(tail):
-        pass
-    span = None
-    for match in _SPAN.finditer(tail):
-        span = match
+    last = _last_match(_TAIL_NUMBER, tail)
+    span = _last_match(_SPAN, tail)
     if span is not None and (last is None or span.end() > last.start()) and (inner := _last_side(_content(span))):
         return inner
     if last is None:
         return None
     before = re.search(r"([$€£¥₹]?[-+]?[0-9][0-9,.]*(?:/[0-9]+)?\s*\bor\s*)$", tail[: last.start()], re.IGNORECASE)
     return tidy((before[1] if before else "") + last[0])
+
+
+def _last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    matches = list(pattern.finditer(text))
+    return matches[-1] if matches else None
 
 
 def alternatives(answer: str) -> list[str]:
@@ -250,8 +253,7 @@ def _sentence(text: str, start: int) -> str:
     spans = [match.span() for match in _SPAN.finditer(piece)] if "$" in piece or "\\" in piece else []
     for end in _SENTENCE_END.finditer(piece):
         if not any(first <= end.start() < last for first, last in spans):
-            mark = end.start() + (end[0] == "!" and not piece[: end.start()].isalpha())
-            return piece[:mark]
+            return piece[: end.start()]
     return piece
 
 
@@ -272,7 +274,7 @@ def _inline_maths(prose: str) -> str | None:
     if not spans:
         return None
     offered = _content(spans[0])
-    for left, right in zip(spans, spans[1:], strict=False):
+    for left, right in pairwise(spans):
         between = prose[left.end() : right.start()]
         if not _BETWEEN_SPANS.fullmatch(between):
             break
@@ -283,9 +285,12 @@ def _inline_maths(prose: str) -> str | None:
 def _bare_word(text: str, candidate: Candidate) -> str | None:
     """Return a text without digits if it can be an answer: short mathematics, or a word that is no comment."""
     words = _WORD.findall(text)
-    if candidate.announced or (words and all(len(word) < 3 for word in words) and not _COMMENT.match(text)):
+    if candidate.announced:
         return text
-    return text if 0 < len(words) <= 2 and not _COMMENT.match(text) else None
+    if not words or _COMMENT.match(text):
+        return None
+    symbols = all(len(word) < 3 or word in ("and", "or") for word in words)
+    return text if symbols or len(words) <= 2 else None
 
 
 def _number_in_prose(text: str) -> str | None:
@@ -305,7 +310,7 @@ def _number_in_prose(text: str) -> str | None:
         rest = text[end:]
         if _NOT_SINGLE.match(rest):
             return text
-        if not rest or re.match(r"\s+[A-Za-z(]|[,;:]\s", rest) and not re.match(r"\s+[A-Za-z](?![A-Za-z])", rest):
+        if not rest or re.match(r"\s+[A-Za-z]{2}|\s+\(|[,;:]\s", rest):
             return text if re.search(r"\b(?:or|and)\b.*[0-9]", rest, re.IGNORECASE) else tidy(numeral)
         return text
     numbers = {match[0]: parse_number(tidy(match[0])) for match in _TAIL_NUMBER.finditer(text)}

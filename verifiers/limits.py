@@ -72,7 +72,7 @@ def group_at(text: str, start: int) -> str:
             if level == 0:
                 return text[start + 1 : end]
         return text[start + 1 :]
-    numeral = _NUMERAL.match(text, start)
+    numeral = re.compile("[0-9]+").match(text, start)
     base = numeral[0] if numeral else text[start]
     rest = text[start + len(base) :].lstrip()
     # Written without braces, a tower leans on the parser: 9^9^9 is read as 9^(9^9).

@@ -125,7 +125,9 @@ def _equal_numeric(gold: Expression, answer: Expression, gold_read: Number | Non
         return None  # sympy cannot evaluate one of them: left to math-verify
 
 
-def _constants_agree(gold: Expression, answer: Expression, gold_read: Number | None, read: Number | None) -> bool | None:
+def _constants_agree(
+    gold: Expression, answer: Expression, gold_read: Number | None, read: Number | None
+) -> bool | None:
     if not (_is_constant(gold) and _is_constant(answer)):
         return None
     if _percent(gold) != _percent(answer):

@@ -20,9 +20,10 @@ SIGNIFICANT_FOR_ROUNDED = 6
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
 # Words after a number which are not units: they make it an expression, a list or a range.
-_NOT_UNITS = frozenset(
-    "or and to plus minus times over of mod modulo pi sqrt sin cos tan log ln exp squared cubed factorial "
-    "choose power root infinity not than more less between if for when by is are was but".split()
+_NOT_UNITS = re.compile(
+    r"\b(?:or|and|to|plus|minus|times|over|of|mod|modulo|pi|sqrt|sin|cos|tan|log|ln|exp|squared|cubed|factorial"
+    r"|choose|power|root|infinity|not|than|more|less|between|if|for|when|by|is|are|was|but)\b",
+    re.IGNORECASE,
 )
 
 _INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
@@ -82,10 +83,10 @@ class Number(NamedTuple):
 
 
 def tidy(text: str) -> str:
-    """Remove the typography around a short mathematical text, leaving its meaning.
+    r"""Remove the typography around a short mathematical text, leaving its meaning.
 
-    Outer `$`, bold, quotes and final punctuation go; LaTeX spacing becomes spaces; `\\dfrac` becomes
-    `\\frac`; `\\text{...}` after a final number goes as a unit and is unwrapped elsewhere; degree signs go.
+    Outer `$`, bold, quotes and final punctuation go; LaTeX spacing becomes spaces; `\dfrac` becomes
+    `\frac`; `\text{...}` after a final number goes as a unit and is unwrapped elsewhere; degree signs go.
     """
     text = _trim(text)
     if _PLAIN.fullmatch(text):
@@ -146,7 +147,7 @@ def parse_number(text: str) -> Number | None:
         percent = True
         rest = rest[sign.end() :]
     units = _UNITS.fullmatch(rest)
-    if units is None or not _NOT_UNITS.isdisjoint(re.findall("[a-z]+", units["words"].lower())):
+    if units is None or _NOT_UNITS.search(units["words"]):
         return None
     return number._replace(percent=percent)
 

@@ -15,7 +15,10 @@ from verifiers.numerals import Number, canonical, parse_number, tidy
 REL_TOL = "1e-6"
 """Relative tolerance where the gold states none."""
 
-_FORM = 'a numeric ground_truth is JSON text such as "3.2", 3.2, ["1/3", 0.333] or {"answer": 3.2, "rel_tol": 1e-6, "abs_tol": 0}'
+_FORM = (
+    'a numeric ground_truth is JSON text such as "3.2", 3.2, ["1/3", 0.333] '
+    'or {"answer": 3.2, "rel_tol": 1e-6, "abs_tol": 0}'
+)
 
 
 class Gold(NamedTuple):

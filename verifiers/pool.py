@@ -95,9 +95,7 @@ class VerifierPool:
             extracted = first.extracted if found.extracted is None else found.extracted
             detail = f"{first.detail}: {found.detail}" if first.detail else found.detail
             outcome = Outcome(found.status, extracted, detail, found.score)
-            verdicts[position] = _verdict(
-                tasks[position].verifier, entry, outcome, elapsed_ms + result.seconds * 1000
-            )
+            verdicts[position] = _verdict(tasks[position].verifier, entry, outcome, elapsed_ms + result.seconds * 1000)
 
 
 def decide(task: Task, entry: Verifier | None, golds: dict[tuple[str, str], Any]) -> Outcome | Deferred:
@@ -150,10 +148,12 @@ def _refuse_constant(name: str) -> Any:
 
 def _malformed(task: Task) -> str | None:
     """Return what is wrong with the fields of a task, or None."""
-    if not isinstance(task.response, str):
-        return f"response must be text, not {type(task.response).__name__}"
-    if not isinstance(task.ground_truth, str | None):
-        return f"ground_truth must be JSON text or None, not {type(task.ground_truth).__name__}"
+    response: object = task.response  # what the annotations promise is not what a user's table holds
+    ground_truth: object = task.ground_truth
+    if not isinstance(response, str):
+        return f"response must be text, not {type(response).__name__}"
+    if not isinstance(ground_truth, str | None):
+        return f"ground_truth must be JSON text or None, not {type(ground_truth).__name__}"
     budget_s = task.budget_s
     if budget_s is not None and not (isinstance(budget_s, int | float) and 0 < budget_s < math.inf):
         return f"budget_s must be a positive number of seconds, not {budget_s!r}"

@@ -4,6 +4,7 @@ One worker runs one job at a time, so a crash or an overrun has one culprit. An 
 replaced; a job whose worker died, or which raised, is run once more, alone, in a fresh worker.
 """
 
+import contextlib
 import json
 import os
 import selectors
@@ -70,10 +71,8 @@ class Worker:
         self.job = index
         self.started = time.monotonic()
         self.deadline = self.started + job.budget_s
-        try:
+        with contextlib.suppress(BrokenPipeError):  # died while idle: the end of its output says so, the job runs again
             self.stdin.write(message.encode())
-        except BrokenPipeError:
-            pass  # it died while idle: the end of its output says so, and the job is run again
 
     def read(self) -> tuple[list[Any], bool]:
         """Return the messages that have arrived, and whether the process has closed its output."""

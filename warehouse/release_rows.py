@@ -41,8 +41,19 @@ DECISION_ROWS: Columns = {
 }
 # fmt: on
 _PROMPT_COLUMNS = [
-    "prompt_id", "messages", "raw_text", "domain", "pool", "verifier", "ground_truth", "source", "licence", "batch",
-    "key", "extra", "tools",
+    "prompt_id",
+    "messages",
+    "raw_text",
+    "domain",
+    "pool",
+    "verifier",
+    "ground_truth",
+    "source",
+    "licence",
+    "batch",
+    "key",
+    "extra",
+    "tools",
 ]  # fmt: skip
 HISTOGRAM_BINS = 20
 GROUPS = ["part", "domain", "source", "licence", "pool", "phase"]

@@ -1,8 +1,8 @@
 """Releases: immutable folders with the rows to train on, in order, and everything that says why.
 
-A release id hashes logical content: the training rows in their order, the held-out rows, the policy and the inputs. It covers
-no file bytes, no times and no run. The same inputs give the same id and, with the same locked versions, the same
-bytes of the three Parquet files.
+A release id hashes logical content: the training rows in their order, the held-out rows, the policy and the inputs. It
+covers no file bytes, no times and no run. The same inputs give the same id and, with the same locked versions, the
+same bytes of the three Parquet files.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from warehouse.store import Snapshot
 
 PARQUET_FILES = ("train.parquet", "heldout.parquet", "decisions.parquet")
-_HISTORY = "history.jsonl"
+_HISTORY = "history.txt"
 _WRITING = ".writing-"
 
 
@@ -60,6 +60,7 @@ class ReleaseInputs:
         funnel: `warehouse.funnel.funnel` of the home, for the card.
         ledger_seq: last commit that was visible; with `versions` it pins the tables for a rebuild.
         versions: table -> Delta version.
+        builds: what was committed: (stage, batch, variant, build id, data version).
         run_id: of the run that writes; recorded, never hashed.
     """
 
@@ -80,6 +81,7 @@ class ReleaseInputs:
     funnel: pl.DataFrame | None = None
     ledger_seq: int = 0
     versions: Mapping[str, int] = field(default_factory=dict)
+    builds: Sequence[tuple[str, ...]] = ()
     run_id: str = ""
 
 
@@ -131,8 +133,12 @@ def release_inputs(
     policy_ids: Sequence[str] = (),
     models: Sequence[Mapping[str, Any]] = (),
     run_id: str = "",
+    with_funnel: bool = True,
 ) -> ReleaseInputs:
-    """Return what a release of an arm is made of, out of a snapshot with all tables."""
+    """Return what a release of an arm is made of, out of a snapshot with all tables.
+
+    `with_funnel=False` spares counting the whole home, where no card is wanted.
+    """
     own = pl.col("arm") == arm
     return ReleaseInputs(
         arm=arm,
@@ -149,9 +155,10 @@ def release_inputs(
         code_version=code_version,
         policy_ids=tuple(policy_ids),
         models=models,
-        funnel=funnel(snapshot, arm),
+        funnel=funnel(snapshot, arm) if with_funnel else None,
         ledger_seq=max((c.seq for c in snapshot.commits), default=0),
         versions=snapshot.versions(),
+        builds=[(*key, c.build_id, c.data_version) for key, c in sorted(snapshot.live.items())],
         run_id=run_id,
     )
 
@@ -159,8 +166,8 @@ def release_inputs(
 def write_release(folder: Path, inputs: ReleaseInputs, *, bucket_rows: int = BUCKET_ROWS) -> Release:
     """Write a release under `folder` and return it; a release that is there already stays as it is.
 
-    Everything is written into a hidden folder beside, synced to disk, and renamed into place, so that a release is there whole
-    or not at all. `history.jsonl` gets a line each time, so that `latest` means the one asked for last.
+    Everything is written into a hidden folder beside, synced to disk, and renamed into place, so that a release is
+    there whole or not at all. `history.txt` gets a line each time, so that `latest` means the one asked for last.
 
     Args:
         folder: the home's `releases`.
@@ -190,7 +197,9 @@ def write_release(folder: Path, inputs: ReleaseInputs, *, bucket_rows: int = BUC
     return _read(target)
 
 
-def release_id(train_hash: str, heldout_hash: str, arm: str, policy: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+def release_id(
+    train_hash: str, heldout_hash: str, arm: str, policy: Mapping[str, Any], inputs: Mapping[str, str]
+) -> str:
     """Return the 32 hex characters that name a release.
 
     Args:
@@ -279,7 +288,9 @@ def _write(folder: Path, inputs: ReleaseInputs, bucket_rows: int) -> Release:
     written = write_rows(inputs, folder, work, bucket_rows)
     shutil.rmtree(work)
     manifest = _manifest(inputs, written, folder)
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+    (folder / "manifest.json").write_text(
+        json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
+    )
     write_card(folder, manifest, written, inputs.funnel)
     return Release(manifest["release_id"], folder, manifest)
 
@@ -315,6 +326,7 @@ def _manifest(inputs: ReleaseInputs, written: Written, folder: Path) -> dict[str
         "content": written.content,
         "files": files,
         "tables": {"ledger_seq": inputs.ledger_seq, "versions": dict(inputs.versions)},
+        "builds": ["/".join(b) for b in inputs.builds],
         "created_at": datetime.now(UTC).isoformat(timespec="microseconds"),
         "run_id": inputs.run_id,
     }
@@ -377,13 +389,13 @@ def _history(folder: Path) -> list[str]:
     path = folder / _HISTORY
     if not path.is_file():
         return []
-    return [str(json.loads(line)["release_id"]) for line in path.read_text("utf-8").splitlines() if line.endswith("}")]
+    lines = path.read_text("utf-8").splitlines()
+    return [line.partition(" ")[0] for line in lines]
 
 
 def _remember(folder: Path, name: str) -> None:
     """Note that a release was asked for. The line is short, and appended by one write."""
-    line = json.dumps({"release_id": name, "at": datetime.now(UTC).isoformat()})
     with (folder / _HISTORY).open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+        file.write(f"{name} {datetime.now(UTC).isoformat()}\n")
         file.flush()
         os.fsync(file.fileno())

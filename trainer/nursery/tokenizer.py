@@ -20,6 +20,12 @@ CHAT_TEMPLATE = (
 )
 
 
+def special_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    """Return the id of one special token."""
+    (found,) = tokenizer.convert_tokens_to_ids([token])
+    return int(found)
+
+
 def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> PreTrainedTokenizerFast:
     """Learn a byte-level BPE of `vocabulary` tokens (any text can be encoded; no unknown token exists).
 
@@ -37,7 +43,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> PreT
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    fast = PreTrainedTokenizerFast(
+    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         pad_token=PAD,
         eos_token=END,

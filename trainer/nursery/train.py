@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from trainer.nursery.tasks import generate_tasks, stream_tasks
-from trainer.nursery.tokenizer import ASSISTANT, END, PAD, USER, train_tokenizer
+from trainer.nursery.tokenizer import ASSISTANT, END, PAD, USER, special_id, train_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,12 +61,12 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
         intermediate_size=recipe.intermediate,
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
-        pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
+        pad_token_id=special_id(tokenizer, PAD),
         bos_token_id=None,
-        eos_token_id=tokenizer.convert_tokens_to_ids(END),
+        eos_token_id=special_id(tokenizer, END),
     )
-    model = LlamaForCausalLM(config)
-    model.generation_config = GenerationConfig(
+    model = LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=True,
         temperature=1.0,
         top_k=0,
@@ -81,7 +81,7 @@ def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Iterator[tupl
     """Yield (tokens, labels), both int64 [tasks, length]; label -100 wherever there is nothing to learn."""
     tasks = stream_tasks(recipe.seed + 1, DOMAIN_PRACTICE, PRACTICE)
     order = Random(recipe.seed)
-    user, assistant, end, pad = (tokenizer.convert_tokens_to_ids(t) for t in (USER, ASSISTANT, END, PAD))
+    user, assistant, end, pad = (special_id(tokenizer, t) for t in (USER, ASSISTANT, END, PAD))
     while True:
         pool = [next(tasks) for _ in range(4096)]
         prompts = tokenizer([t.prompt for t in pool], add_special_tokens=False)["input_ids"]

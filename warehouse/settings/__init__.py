@@ -14,6 +14,7 @@ from warehouse.settings.model import (
     Settings,
     SourceSettings,
     Where,
+    deciding,
     outcome_hash,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "SettingsError",
     "SourceSettings",
     "Where",
+    "deciding",
     "load_settings",
     "outcome_hash",
 ]

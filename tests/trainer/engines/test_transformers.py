@@ -19,7 +19,7 @@ LONG = "Write these words in reverse order: " + "sun tree bird stone river " * 1
 
 
 def request(prompt, sample=0, raw=False, name=None, **sampling):
-    name = name or prompt[:40]
+    name = name or prompt
     messages = (("user", prompt),)
     return Request(
         name, "scored", sample, messages, prompt if raw else None, sample_seed(0, name, "scored", sample),
@@ -84,7 +84,7 @@ def test_greedy_equals_generate_of_transformers_without_padding(nursery):
 def test_logprob_sum_is_that_of_the_tempered_model(nursery):
     temperature = 0.8
     for completion in nursery.generate([request(t.prompt, temperature=temperature) for t in TASKS[:4]]):
-        prompt = next(t.prompt for t in TASKS if t.prompt[:40] == completion.prompt_id)
+        prompt = next(t.prompt for t in TASKS if t.prompt == completion.prompt_id)
         head = nursery.tokenizer(f"<|user|>{prompt}<|end|><|assistant|>")["input_ids"]
         tail = nursery.tokenizer(completion.response)["input_ids"] + [nursery.tokenizer.eos_token_id]
         if completion.finish_reason != "stop" or len(tail) != completion.response_tokens:

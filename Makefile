@@ -1,0 +1,41 @@
+# The verbs of the repository. `make help` prints them.
+PYTHON ?= python3
+BIN := .venv/bin
+export PREPPO_HOME ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo ui check test test-slow bench
+
+help: ## Print the verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: .venv/.ready ## Install everything into .venv (the other verbs do it where it is missing)
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "preppo needs Python 3.11 or newer; set PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup ## Curate generated prompts end to end; prints the funnel and what to try next
+	$(BIN)/preppo run
+
+ui: setup ## Open Dagster on the home (.preppo, or PREPPO_HOME)
+	$(BIN)/preppo ui
+
+check: setup ## Format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: setup ## The fast tests
+	$(BIN)/pytest
+
+test-slow: setup ## The tests that take minutes: kills, concurrency, the demo as a newcomer runs it
+	$(BIN)/pytest -m slow
+
+bench: setup ## Every measured claim, written to benchmarks/results
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks

@@ -1,0 +1,169 @@
+"""`preppo check`: look at settings and sources without curating, and estimate what a run would generate."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+
+from assets.policies import own_policy_id
+from verifiers import available
+from warehouse.ingest.fields import RowError
+from warehouse.ingest.raw import InputError
+from warehouse.ingest.readers import expand, read_blocks, read_dataset, read_rows
+from warehouse.ingest.rows import FilteredError, RowMapper
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from assets.project import Project
+    from warehouse.ingest.raw import RawRow
+    from warehouse.settings import SourceSettings
+
+COUNT_UP_TO = 1_000_000
+CHARS_PER_TOKEN = 4.0  # rough, for an estimate only
+
+
+@dataclass
+class SourceReport:
+    """What the first rows of a source look like."""
+
+    name: str
+    pool: str
+    files: int = 0
+    estimated_rows: int = 0
+    rows: int = 0
+    usable: int = 0
+    filtered: int = 0
+    chars: int = 0
+    golds: int = 0
+    domains: set[str] = field(default_factory=set)
+    verifiers: set[str] = field(default_factory=set)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class CheckReport:
+    """What was found. Problems make the exit code 2; notes do not."""
+
+    sources: list[SourceReport] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    rollouts: int = 0
+    prompt_tokens: int = 0
+    response_tokens: int = 0
+
+
+def check_sources(project: Project, rows: int) -> CheckReport:
+    """Read the first rows of every file of every source, and the first of every rollouts file."""
+    report = CheckReport()
+    for source in project.settings.source:
+        try:
+            report.sources.append(_source(project, source, rows))
+        except InputError as error:
+            report.problems.append(f"source {source.name}: {error}")
+    for section in project.settings.rollouts:
+        try:
+            expand(section.path, project.base)
+        except InputError as error:
+            report.problems.append(f"rollouts {section.name}: {error}")
+    for s in report.sources:
+        if s.reasons and not s.usable:
+            report.problems.append(
+                f"source {s.name}: none of {s.rows} rows can be used: {next(iter(s.reasons.values()))}"
+            )
+        report.notes += [f"source {s.name}: {code}, for example: {text}" for code, text in sorted(s.reasons.items())]
+        unknown = sorted(s.verifiers - set(available()))
+        if unknown:
+            report.notes.append(
+                f"source {s.name}: no verifier named {', '.join(unknown)} yet: such prompts are unscored"
+            )
+    if not project.settings.source:
+        report.problems.append("no [[source]] is configured; `preppo init` writes an example")
+    _estimate(project, report)
+    return report
+
+
+def _source(project: Project, source: SourceSettings, rows: int) -> SourceReport:
+    report = SourceReport(source.name, source.pool)
+    if source.dataset is not None:
+        _look(
+            report,
+            source,
+            project,
+            itertools.islice(read_dataset(source.dataset, source.dataset_config, source.split), rows),
+        )
+        return report
+    for path in expand(source.path or [], project.base):
+        report.files += 1
+        report.estimated_rows += _count(path, source.encoding)
+        _look(report, source, project, itertools.islice(read_rows(path, encoding=source.encoding), rows))
+    return report
+
+
+def _count(path: Path, encoding: str) -> int:
+    """Return the rows of a file without parsing them, up to about a million."""
+    rows = 0
+    for block in read_blocks(path, encoding=encoding):
+        rows += block.rows
+        if rows >= COUNT_UP_TO:
+            break
+    return rows
+
+
+def _look(report: SourceReport, source: SourceSettings, project: Project, rows: Iterator[RawRow]) -> None:
+    mapper = RowMapper(source, project.settings.ingest)
+    for row in rows:
+        report.rows += 1
+        try:
+            if row.error is not None or row.value is None:
+                raise row.error or RowError("not_an_object", "the row holds no object")
+            found = mapper.map(row.value)
+        except RowError as error:
+            report.reasons.setdefault(error.reason_code, f"row {row.row}: {error.message}")
+            continue
+        except FilteredError:
+            report.filtered += 1
+            continue
+        report.usable += 1
+        report.chars += len(found.text)
+        report.golds += found.ground_truth is not None
+        report.domains.add(found.domain)
+        if found.verifier is not None:
+            report.verifiers.add(found.verifier)
+
+
+def _estimate(project: Project, report: CheckReport) -> None:
+    policy = project.settings.policy
+    if own_policy_id(policy) is None:
+        return
+    for s in report.sources:
+        if s.pool not in policy.pools or not s.usable:
+            continue
+        prompts = s.estimated_rows * s.usable // s.rows
+        prompts = min(prompts, policy.per_source) if policy.per_source else prompts
+        samples = policy.samples + policy.reference_samples
+        report.rollouts += prompts * samples
+        report.prompt_tokens += round(prompts * samples * s.chars / s.usable / CHARS_PER_TOKEN)
+        report.response_tokens += prompts * samples * policy.max_tokens
+
+
+def render(report: CheckReport) -> Group:
+    """Return the report for a terminal."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("source", "pool", "files", "rows (about)", "usable", "with gold", "domains", "verifiers"):
+        table.add_column(column)
+    for s in report.sources:
+        share = f"{s.usable / s.rows:.1%} of {s.rows}" if s.rows else "-"
+        names = (", ".join(sorted(s.domains)), ", ".join(sorted(s.verifiers)) or "-")
+        table.add_row(s.name, s.pool, str(s.files), f"{s.estimated_rows:,}", share, str(s.golds), *names)
+    lines = [f"note: {n}" for n in report.notes] + [f"problem: {p}" for p in report.problems]
+    estimate = (
+        f"to generate, at most (prompts with recorded rollouts may need none): {report.rollouts:,} rollouts, about "
+        f"{report.prompt_tokens:,} prompt tokens and up to {report.response_tokens:,} response tokens"
+    )
+    return Group(table, "", estimate, *lines, "" if report.problems else "settings and sources can be used")

@@ -1,0 +1,104 @@
+"""`preppo run`: curate, with progress bars, and say what came of it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from assets.progress import listening
+from pipeline.errors import RunFailedError
+from pipeline.execute import Report, curate
+from pipeline.instance import open_instance
+from warehouse.funnel import funnel, main_path
+from warehouse.releases import load_release
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from assets.project import Project
+
+
+class Bars:
+    """Progress bars, one a kind of work; on a terminal only."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, object] = {}
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        """Show how far a kind of work is."""
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(what, total=total)
+        self._progress.update(self._tasks[what], completed=done, total=total)  # type: ignore[arg-type]
+
+
+def run_and_show(project: Project, out: Console, err: Console, batch: str | None = None) -> Report:
+    """Curate, and print the funnel, where the release lies, and what to try next.
+
+    Raises:
+        RunFailedError: a stage failed; one line each.
+    """
+    started = time.monotonic()
+    only = project.batches.get(batch).key if batch else None
+    with Bars(err) as bars, listening(bars), open_instance(project.home) as instance:
+        report = curate(project, instance, only)
+    if report.failures:
+        raise RunFailedError("\n".join(report.failures))
+    _say_done(report, out, time.monotonic() - started)
+    _show_release(project, out)
+    return report
+
+
+def _say_done(report: Report, out: Console, seconds: float) -> None:
+    if report.idle:
+        out.print("everything is up to date")
+        return
+    for batch, stage in report.curated.items():
+        new = " (new)" if batch == report.new_batch else ""
+        out.print(f"batch {batch}{new}: brought up to date from stage [bold]{stage}[/bold] on")
+    out.print(f"done in {seconds:.1f} s\n")
+
+
+def _show_release(project: Project, out: Console) -> None:
+    view = project.store.snapshot()
+    arm = project.settings.selection.name
+    table = Table(title="Funnel", title_justify="left", box=None, pad_edge=False)
+    table.add_column("step")
+    table.add_column("prompts", justify="right")
+    for label, rows in main_path(funnel(view, arm)):
+        table.add_row(label, f"{rows:,}")
+    out.print(table)
+    if not view.of_stage("release"):
+        out.print("no release: nothing was selected, or the last run stopped before; `preppo status` tells")
+        return
+    release = load_release(project.home.releases, arm=arm)
+    out.print(f"\nrelease [bold]{release.release_id[:12]}[/bold] of arm {arm}: {release.folder}", soft_wrap=True)
+    prompt = release.train().select("prompt_id").head(1).collect()
+    example = prompt.item()[:12] if prompt.height else "PROMPT"
+    out.print("\nthree things to try next:", highlight=False)
+    for command, why in (
+        (f"preppo explain {example}", "the whole story of the first prompt of the release"),
+        ('preppo sql "select reason, count(*) from selection group by 1 order by 2 desc"', "why prompts are in or out"),
+        ("preppo ui", "assets, checks and plots in Dagster"),
+    ):
+        out.print(f"  {command}", style="bold", highlight=False, soft_wrap=True)
+        out.print(f"      {why}", highlight=False)
