@@ -16,9 +16,16 @@ from warehouse.hashing import text_hash
 
 PACKAGES = ("assets", "trainer", "verifiers", "warehouse")
 _DECIDES_NOTHING = (
-    "assets.code_version", "assets.progress", "assets.project", "assets.stages", "warehouse.batches", "warehouse.home", "warehouse.ledger",
-    "warehouse.settings", "warehouse.store",
-)  # fmt: skip
+    "assets.code_version",
+    "assets.progress",
+    "assets.project",
+    "assets.stages",
+    "warehouse.batches",
+    "warehouse.home",
+    "warehouse.ledger",
+    "warehouse.settings",
+    "warehouse.store",
+)
 _WHOLE = ("verifiers",)
 
 

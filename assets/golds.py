@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
-from warehouse.curation.overrides import apply_overrides, read_overrides
 
+from warehouse.curation.overrides import OVERRIDES, apply_overrides, read_overrides
 from warehouse.hashing import frame_hash, json_hash
 
 if TYPE_CHECKING:
@@ -27,7 +27,16 @@ class Golds:
 
 def overrides(project: Project) -> pl.DataFrame:
     """Return what people overruled, empty where nobody did."""
-    return read_overrides(project.overrides_path())
+    path = project.overrides_path()
+    return pl.DataFrame(schema=OVERRIDES) if path is None else read_overrides(path)
+
+
+def overruled(frame: pl.LazyFrame, said: pl.DataFrame) -> pl.LazyFrame:
+    """Return a frame of prompts with the overrides in place; only the few prompts they are about are looked up."""
+    about = pl.col("prompt_id").is_in(said["prompt_id"].unique().to_list())
+    touched = apply_overrides(frame.filter(about).collect(), said)
+    rest = frame.filter(~about).with_columns(pl.lit(None, pl.Boolean).alias("override_selected"))
+    return pl.concat([rest.select(touched.columns), touched.lazy()])
 
 
 def golds(project: Project, view: Snapshot, batch: str) -> Golds:
@@ -40,7 +49,7 @@ def golds(project: Project, view: Snapshot, batch: str) -> Golds:
     ids = prompts.select("prompt_id").filter(pl.col("prompt_id").is_in(said["prompt_id"].to_list())).collect()
     mine = said.join(ids, on="prompt_id", how="semi").sort("prompt_id", "field")
     version = json_hash([commit.data_version, frame_hash(mine)]) if mine.height else commit.data_version
-    return Golds(_columns(apply_overrides(prompts, mine)), version)
+    return Golds(_columns(overruled(prompts, mine)), version)
 
 
 def _columns(prompts: pl.LazyFrame) -> pl.LazyFrame:

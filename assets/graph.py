@@ -1,5 +1,6 @@
 """The asset graph: every stage as a Dagster asset, with its checks, metadata and place among the others."""
 
+import warnings
 from collections.abc import Iterator
 
 import dagster as dg
@@ -9,6 +10,7 @@ from assets import (
     curriculum,
     difficulty,
     prompts,
+    recorded,
     references,
     releases,
     rewards,
@@ -21,6 +23,9 @@ from assets.partitions import ALL_BATCHES, ASKED_TAG, BATCHES
 from assets.resources import PreppoResource
 from assets.stages import Outcome, Stage, StageFailedError, materialise
 from warehouse.ledger import CORPUS
+
+# `backfill_policy` is marked as beta; that one notice is known and accepted.
+warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
 
 OWNERS = ["team:post-training"]
 Results = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
@@ -84,7 +89,6 @@ def corpus_asset(
         owners=OWNERS,
         code_version=stage.code_version,
         check_specs=_check_specs(stage),
-        pool="corpus",
         output_required=False,
     )
     def _asset(context: dg.AssetExecutionContext, preppo: PreppoResource) -> Results:
@@ -142,24 +146,81 @@ def _all(name: str) -> dg.AssetDep:
 
 POLARS, MODEL = {"polars", "deltalake"}, {"huggingface", "deltalake"}
 ASSETS = [
-    batch_asset(prompts.STAGE, deps=[], group="ingest", kinds=POLARS, about=(
-        "Canonical prompts: normalised, exact and near duplicates out, bad rows quarantined, every row accounted for.")),
-    batch_asset(contamination.STAGE, deps=["prompts"], group="ingest", kinds=POLARS, about=(
-        "Prompts that overlap with an evaluation set, with the item they overlap with.")),
-    batch_asset(rollouts.STAGE, deps=["prompts"], group="rollout", kinds=MODEL, about=(
-        "Samples of every policy: generated here, or imported from what the user already has.")),
-    batch_asset(verdicts.STAGE, deps=["rollouts"], group="reward", kinds={"python", "deltalake"}, about=(
-        "What the rule verifiers say of each rollout. What could not be decided has a status and no score.")),
-    batch_asset(references.STAGE, deps=["rollouts"], group="reward", kinds=POLARS, about=(
-        "What a judge compares with: the ground truth, or the best of the reference samples.")),
-    batch_asset(rewards.STAGE, deps=["verdicts"], group="reward", kinds=POLARS, about=(
-        "The hybrid reward: one a rollout, from the source fixed for its prompt beforehand.")),
-    batch_asset(difficulty.STAGE, deps=["rewards"], group="signal", kinds=POLARS, about=(
-        "Pass rate with its interval, reward variance, agreement of answers, suspect golds.")),
-    corpus_asset(selection.STAGE, deps=[_all("prompts"), _all("contamination"), _all("difficulty")], group="curate",
-                 kinds=POLARS, about="Every prompt kept or dropped by each arm, with rule, value and threshold."),
-    corpus_asset(curriculum.STAGE, deps=["selection"], group="curate", kinds=POLARS, about=(
-        "The selected prompts in training order: phases of domain weights, deterministically interleaved.")),
-    corpus_asset(releases.STAGE, deps=["curriculum", _all("references")], group="curate", kinds={"parquet"}, about=(
-        "The immutable release: train and held-out Parquet, every decision, manifest and data set card.")),
-]  # fmt: skip
+    batch_asset(
+        prompts.STAGE,
+        deps=[],
+        group="ingest",
+        kinds=POLARS,
+        about="Canonical prompts: normalised, duplicates out, bad rows quarantined, every row accounted for.",
+    ),
+    batch_asset(
+        contamination.STAGE,
+        deps=["prompts"],
+        group="ingest",
+        kinds=POLARS,
+        about="Prompts that overlap with an evaluation set, with the item they overlap with.",
+    ),
+    corpus_asset(
+        recorded.STAGE,
+        deps=[],
+        group="rollout",
+        kinds=POLARS,
+        about="Rollouts that the user already has, read once a file; bad rows rejected with their reason.",
+    ),
+    batch_asset(
+        rollouts.STAGE,
+        deps=["prompts", "recorded_rollouts"],
+        group="rollout",
+        kinds=MODEL,
+        about="Samples of every policy: generated here, or imported from what the user already has.",
+    ),
+    batch_asset(
+        verdicts.STAGE,
+        deps=["rollouts"],
+        group="reward",
+        kinds={"python", "deltalake"},
+        about="What the rule verifiers say of each rollout. What could not be decided has a status and no score.",
+    ),
+    batch_asset(
+        references.STAGE,
+        deps=["rollouts"],
+        group="reward",
+        kinds=POLARS,
+        about="What a judge compares with: the ground truth, or the best of the reference samples.",
+    ),
+    batch_asset(
+        rewards.STAGE,
+        deps=["verdicts"],
+        group="reward",
+        kinds=POLARS,
+        about="The hybrid reward: one a rollout, from the source fixed for its prompt beforehand.",
+    ),
+    batch_asset(
+        difficulty.STAGE,
+        deps=["rewards"],
+        group="signal",
+        kinds=POLARS,
+        about="Pass rate with its interval, reward variance, agreement of answers, suspect golds.",
+    ),
+    corpus_asset(
+        selection.STAGE,
+        deps=[_all("prompts"), _all("contamination"), _all("difficulty")],
+        group="curate",
+        kinds=POLARS,
+        about="Every prompt kept or dropped by each arm, with rule, value and threshold.",
+    ),
+    corpus_asset(
+        curriculum.STAGE,
+        deps=["selection"],
+        group="curate",
+        kinds=POLARS,
+        about="The selected prompts in training order: phases of domain weights, deterministically interleaved.",
+    ),
+    corpus_asset(
+        releases.STAGE,
+        deps=["curriculum", _all("references")],
+        group="curate",
+        kinds={"parquet"},
+        about="The immutable release: train and held-out Parquet, every decision, manifest and data set card.",
+    ),
+]

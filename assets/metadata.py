@@ -7,8 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from warehouse.plots import PLOTS
 
+from warehouse.funnel import funnel, main_path, pass_rate_histogram
+from warehouse.plots import funnel_png, histogram_png
 from warehouse.schemas import TABLES
 
 if TYPE_CHECKING:
@@ -41,10 +42,20 @@ def outcome_metadata(stage: Stage, outcomes: list[Outcome], project: Project) ->
     sample = rows.head(SAMPLE_ROWS).collect()
     if sample.height:
         metadata["sample"] = _sample(sample)
-    plot = PLOTS.get(stage.name)
-    if plot is not None and sample.height:
-        metadata["plot"] = picture(plot(view, rows))
+    plot = _plot(stage.name, project) if sample.height else None
+    if plot is not None:
+        metadata["plot"] = picture(plot)
     return metadata
+
+
+def _plot(stage: str, project: Project) -> bytes | None:
+    """Return the picture that belongs to a stage: pass rates by domain, or the funnel of the main arm."""
+    if stage not in ("difficulty", "selection", "release"):
+        return None
+    view = project.store.snapshot()
+    if stage == "difficulty":
+        return histogram_png(pass_rate_histogram(view))
+    return funnel_png(main_path(funnel(view, project.settings.selection.name)))
 
 
 def picture(png: bytes) -> dg.MarkdownMetadataValue:

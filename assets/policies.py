@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from assets.recorded import matches
 from trainer.engines import Engine, load_engine, policy_id, sampling_of
 from trainer.engines.weights import find_model, fingerprint
+from warehouse.settings import PolicySettings
 
 if TYPE_CHECKING:
     from assets.project import Project
-    from warehouse.settings import PolicySettings
     from warehouse.store import Snapshot
 
 
@@ -55,7 +55,11 @@ def _rank(policy: str, order: list[str]) -> int:
     return next((i for i, name in enumerate(order) if policy.startswith(name)), len(order))
 
 
-@functools.lru_cache(maxsize=1)
 def engine_for(policy: PolicySettings) -> Engine:
     """Return the engine with its weights loaded; the last one stays, so that a run of many batches loads it once."""
-    return load_engine(policy)
+    return _engine(policy.model_dump_json())
+
+
+@functools.lru_cache(maxsize=1)
+def _engine(policy: str) -> Engine:
+    return load_engine(PolicySettings.model_validate_json(policy))

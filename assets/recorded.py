@@ -16,7 +16,7 @@ import polars as pl
 from assets.code_version import code_version
 from assets.progress import report
 from assets.stages import Run, Stage, Written
-from trainer.engines.recorded import ROWS, join_by_key, settle_numbers, split_references, stream_recorded
+from trainer.engines.recorded import REJECTED, ROWS, join_by_key, settle_numbers, split_references, stream_recorded
 from warehouse.hashing import json_hash
 from warehouse.home import write_atomically
 from warehouse.ingest.readers import expand, file_hash
@@ -73,7 +73,8 @@ def builds(project: Project, _view: Snapshot, batch: str = CORPUS) -> list[Build
 def write(run: Run, _view: Snapshot, build: Build, writer: StageWriter) -> Written:
     """Read one file."""
     chosen = next(i for i in imports(run.project) if i.key == build.variant)
-    counts = _read(chosen)
+    _ensure(run.project, chosen)
+    counts = json.loads((chosen.folder / "counts.json").read_text(encoding="utf-8"))
     rejected = pl.read_parquet(chosen.folder / "rejected.parquet").select(
         pl.format("{}:{}", pl.lit(chosen.file_hash), "row").alias("source_row"),
         pl.col("file").alias("path"),
@@ -86,7 +87,7 @@ def write(run: Run, _view: Snapshot, build: Build, writer: StageWriter) -> Writt
     return Written(counts)
 
 
-def _read(chosen: Import) -> dict[str, int]:
+def _read(chosen: Import) -> None:
     """Read a file into its folder, whole or not at all."""
     partial = chosen.folder.with_name(f"{chosen.folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
@@ -106,23 +107,19 @@ def _read(chosen: Import) -> dict[str, int]:
     parts.select("policy", "prompt_id", "key").unique().sort("policy", "prompt_id", "key").sink_parquet(
         partial / "keys.parquet"
     )
-    pl.concat([_no_rejects(), *rejected]).write_parquet(partial / "rejected.parquet")
+    pl.concat([pl.DataFrame(schema=REJECTED), *rejected]).write_parquet(partial / "rejected.parquet")
+    (partial / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
     for part_file in partial.glob("part-*.parquet"):
         part_file.unlink()
     shutil.rmtree(chosen.folder, ignore_errors=True)
     partial.rename(chosen.folder)
-    return counts
 
 
-def _no_rejects() -> pl.DataFrame:
-    from trainer.engines.recorded import REJECTED
-
-    return pl.DataFrame(schema=REJECTED)
-
-
-def _ensure(chosen: Import) -> None:
-    if not (chosen.folder / "rows.parquet").is_file():
-        _read(chosen)
+def _ensure(project: Project, chosen: Import) -> None:
+    if not (chosen.folder / "counts.json").is_file():
+        with project.home.lock(f"recorded-{chosen.key}"):
+            if not (chosen.folder / "counts.json").is_file():
+                _read(chosen)
 
 
 def matches(project: Project, view: Snapshot, batch: str) -> dict[str, list[Import]]:
@@ -130,7 +127,7 @@ def matches(project: Project, view: Snapshot, batch: str) -> dict[str, list[Impo
     found: dict[str, list[Import]] = {}
     commit = view.live["prompts", batch, ""]
     for chosen in imports(project):
-        _ensure(chosen)
+        _ensure(project, chosen)
         remembered = chosen.folder / f"match-{commit.data_version}-{batch}.json"
         if remembered.is_file():
             policies = json.loads(remembered.read_text(encoding="utf-8"))

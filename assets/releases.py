@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from assets.golds import overrides
+from assets.golds import overrides, overruled
 from assets.policies import own_policy_id, policy_order, recorded_policy_id
 from assets.recorded import imports, matches
 from assets.stages import Run, Stage, Written
-from warehouse.curation.overrides import apply_overrides
 from warehouse.hashing import frame_hash, json_hash
 from warehouse.ingest.readers import expand, file_hash
 from warehouse.ledger import CORPUS, Build
@@ -84,7 +83,7 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
         models=_models(project, view),
         run_id=run.run_id,
     )
-    inputs = replace(inputs, prompts=apply_overrides(inputs.prompts, overrides(project)))
+    inputs = replace(inputs, prompts=overruled(inputs.prompts, overrides(project)))
     release = write_release(project.home.releases, inputs)
     counts = release.counts
     row = {

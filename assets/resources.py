@@ -1,5 +1,6 @@
 """How Dagster reaches a project."""
 
+import os
 from pathlib import Path
 
 import dagster as dg
@@ -12,7 +13,7 @@ class PreppoResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """A project: settings file and home.
 
     Attributes:
-        config: the settings file; default `./preppo.toml`, then the defaults.
+        config: the settings file; default `$PREPPO_CONFIG`, then `./preppo.toml`, then the demo.
         home: the home folder; default `$PREPPO_HOME`, then `./.preppo`.
     """
 
@@ -21,7 +22,8 @@ class PreppoResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def project(self) -> Project:
         """Open the project anew, so that settings changed since the last run count."""
-        return open_project(Path(self.config) if self.config else None, Path(self.home) if self.home else None)
+        config = self.config or os.environ.get("PREPPO_CONFIG")
+        return open_project(Path(config) if config else None, Path(self.home) if self.home else None)
 
     def run(self, context: dg.AssetExecutionContext) -> Run:
         """Return what a stage needs, under the id of the Dagster run."""

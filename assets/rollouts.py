@@ -102,7 +102,7 @@ def _generate(project: Project, view: Snapshot, build: Build, writer: StageWrite
     total = targets.height * (policy.samples + policy.reference_samples)
     for first in range(0, targets.height, policy.chunk_prompts):
         ids = targets.slice(first, policy.chunk_prompts)
-        inside = pl.col("prompt_id").is_between(ids["prompt_id"][0], ids["prompt_id"][-1])
+        inside = pl.col("prompt_id").is_between(pl.lit(ids["prompt_id"][0]), pl.lit(ids["prompt_id"][-1]))
         texts = prompts.filter(inside).join(ids.lazy(), on="prompt_id", how="semi").sort("prompt_id").collect()
         requests = [r for r in _requests(texts, project) if (r.prompt_id, r.role, r.sample) not in kept]
         if requests:

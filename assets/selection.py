@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from assets.checks import SELECTION_CHECKS
-from assets.golds import overrides
+from assets.golds import overrides, overruled
 from assets.policies import policy_order
 from assets.stages import Run, Stage, Written
-from warehouse.curation.overrides import apply_overrides, override_decisions
+from warehouse.curation.overrides import override_decisions
 from warehouse.curation.selection import select, selection_decisions
 from warehouse.decisions import changes
 from warehouse.hashing import frame_hash, json_hash
 from warehouse.ledger import CORPUS, Build
+from warehouse.schemas import DECISIONS
 from warehouse.settings import outcome_hash
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def candidates(project: Project, view: Snapshot, arm: ArmSettings) -> pl.LazyFra
         .join(_one_policy(project, view, arm), on="prompt_id", how="left")
     )
     said = overrides(project).filter(pl.col("field").is_in(SELECTION_FIELDS))
-    return apply_overrides(rows, said)
+    return overruled(rows, said)
 
 
 def _one_policy(project: Project, view: Snapshot, arm: ArmSettings) -> pl.LazyFrame:
@@ -104,17 +105,20 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     arm = arm_of(project, build.variant)
     table = select(candidates(project, view, arm), arm, project.settings.reward)
     decided = selection_decisions(table, arm, build.policy_hash)
-    said = override_decisions(overrides(project), build.policy_hash).with_columns(pl.lit(arm.name).alias("arm"))
-    new = pl.concat([decided, said.select(decided.columns)]).with_columns(pl.lit(arm.name).alias("arm"))
-    before = view.decisions().filter(
-        (pl.col("batch") == CORPUS) & (pl.col("arm") == arm.name) & pl.col("stage").is_in(["selection", "overrides"])
+    new = pl.concat(
+        [decided, override_decisions(overrides(project), build.policy_hash, known=table["prompt_id"], arm=arm.name)]
     )
     extends = writer.previous is not None
-    writer.write("decisions", changes(before.select(new.columns), new) if extends else new)
+    writer.write("decisions", changes(_decided_before(view, arm.name), new) if extends else new)
     writer.write("selection", table)
     reasons = dict(table.group_by("reason").len().sort("reason").iter_rows())
     counts = {"prompts": table.height, "selected": int(table["selected"].sum())}
     return Written(counts | {f"reason_{k}": n for k, n in reasons.items()}, extends=extends)
+
+
+def _decided_before(view: Snapshot, arm: str) -> pl.LazyFrame:
+    mine = (pl.col("batch") == CORPUS) & (pl.col("arm") == arm) & pl.col("stage").is_in(["selection", "overrides"])
+    return view.decisions().filter(mine & (pl.col("outcome") != "carry")).select(list(DECISIONS.columns))
 
 
 STAGE = Stage("selection", "selection", builds, write, __name__, checks=SELECTION_CHECKS)

@@ -51,7 +51,7 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     total, finished = int(sizes["rows"].sum()), int(sizes["rows"].sum() - todo["rows"].sum())
     with VerifierPool(workers=run.project.workers) as pool:
         for first, last in _ranges(todo):
-            inside = pl.col("prompt_id").is_between(first, last)
+            inside = pl.col("prompt_id").is_between(pl.lit(first), pl.lit(last))
             chunk = tasks.filter(inside).sort(KEY).collect()
             old = before.filter(inside).collect() if before is not None else None
             writer.append("verdicts", _verify(chunk, old, known, pool, run.project.settings.reward.budget_s))

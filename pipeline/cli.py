@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,12 @@ EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXI
 @click.group(
     cls=Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.option("--config", type=click.Path(path_type=Path), help="Settings file. Default: ./preppo.toml, else the demo.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="PREPPO_CONFIG",
+    help="Settings file. Default: ./preppo.toml, else the demo.",
+)
 @click.option("--home", type=click.Path(path_type=Path), help="Home folder. Default: $PREPPO_HOME, else ./.preppo.")
 @click.version_option(package_name="preppo")
 @click.pass_context
@@ -84,6 +90,9 @@ def main(ctx: click.Context, config: Path | None, home: Path | None) -> None:
       preppo explain "What is 17 + 25?"           why a prompt is in or out
     """
     ctx.obj = Session(config, home)
+    if config is not None:  # Dagster builds its resources from the environment, in this process and in those it starts
+        os.environ["PREPPO_CONFIG"] = str(config.resolve())
+    os.environ["PREPPO_HOME"] = str(Home(home).root)
 
 
 @main.command()

@@ -16,5 +16,5 @@ def defs() -> dg.Definitions:
         jobs=JOBS,
         sensors=[inbox, recurate_after_batch],
         schedules=[nightly],
-        resources={"preppo": PreppoResource(config=dg.EnvVar("PREPPO_CONFIG").get_value(), home=None)},
+        resources={"preppo": PreppoResource()},
     )

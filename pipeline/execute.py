@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from assets import recorded
 from assets.discovery import CORPUS_STAGES, register_new, stale_batches
 from assets.partitions import ASKED_TAG, BATCHES
 from assets.stages import is_stale
@@ -55,7 +56,9 @@ def curate(project: Project, instance: dg.DagsterInstance, only: str | None = No
     if only is None:
         batch = register_new(project)
         report.new_batch = batch.key if batch else None
-    stale = stale_batches(project)
+    if is_stale(recorded.STAGE, project, project.store.snapshot(), CORPUS):
+        report.failures += _execute("import_rollouts", instance, [])
+    stale = {} if report.failures else stale_batches(project)
     report.curated = {k: v for k, v in stale.items() if only is None or k == only}
     if report.curated:
         instance.add_dynamic_partitions(str(BATCHES.name), [b.key for b in project.batches.all()])
@@ -111,4 +114,5 @@ def _reason(event: dg.DagsterEvent) -> str:
     error = data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    return f"{event.step_key}: {error.message.strip() if error is not None else 'failed'}"
+    first = error.message.strip().splitlines()[0] if error is not None and error.message.strip() else "failed"
+    return f"{event.step_key}: {first} (the whole trace is in `preppo ui`, under this run)"

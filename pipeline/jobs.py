@@ -19,6 +19,11 @@ curate_corpus = dg.define_asset_job(
     selection=dg.AssetSelection.assets(*CORPUS_STAGES),
     description="Select, order and release over all batches. Runs in seconds: every score is materialised.",
     executor_def=dg.in_process_executor,
-    tags={"dagster/concurrency_key": "corpus"},
 )
-JOBS = [curate_batch, curate_corpus]
+import_rollouts = dg.define_asset_job(
+    "import_rollouts",
+    selection=dg.AssetSelection.assets("recorded_rollouts"),
+    description="Read the rollouts files that are new, once.",
+    executor_def=dg.in_process_executor,
+)
+JOBS = [import_rollouts, curate_batch, curate_corpus]

@@ -27,9 +27,7 @@ def serve(project: Project, config: Path | None, host: str, port: int) -> None:
     with open_instance(project.home) as instance:
         instance.add_dynamic_partitions(str(BATCHES.name), [b.key for b in project.batches.all()])
     environment = dict(os.environ, PREPPO_HOME=str(project.home.root), DAGSTER_HOME=str(project.home.dagster))
-    if config is not None:
-        environment["PREPPO_CONFIG"] = str(config.resolve())
-    elif Path("preppo.toml").is_file():
+    if config is None and Path("preppo.toml").is_file():
         environment["PREPPO_CONFIG"] = str(Path("preppo.toml").resolve())
     command = [
         sys.executable,

@@ -56,10 +56,10 @@ def check(response: str, gold: frozenset[str], _prompt: str) -> Outcome:
             answer = whole  # "Dr. Smith": the first sentence ended too early
         if answer:
             return _outcome(answer, gold, candidate.source)
-    lines = [line for line in text.splitlines() if normalise(line)]
-    if not lines:
-        return Outcome(Status.unparsed, None, "no answer found")
-    return _outcome(normalise(lines[-1]), gold, "last line")
+    for line in reversed(text.splitlines()):
+        if answer := normalise(line):
+            return _outcome(answer, gold, "last line")
+    return Outcome(Status.unparsed, None, "no answer found")
 
 
 def _outcome(answer: str, gold: frozenset[str], source: str) -> Outcome:

@@ -12,6 +12,7 @@ for the mathematical ones, and choice.py and exact.py.
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
@@ -24,26 +25,30 @@ TAIL = 200
 MAX_PHRASE = 300
 """Characters after an announcement that are read as the answer."""
 
-_REASONING = r"(?:think|thinking|thought|reasoning|scratchpad)"
-_CLOSED_BLOCK = re.compile(rf"<{_REASONING}>.*?</{_REASONING}>", re.DOTALL | re.IGNORECASE)
-_OPEN_TAG = re.compile(rf"<{_REASONING}>", re.IGNORECASE)
-_CLOSE_TAG = re.compile(rf"</{_REASONING}>", re.IGNORECASE)
+MAX_CANDIDATES = 32
+"""Announcements of each kind that are looked at, from the last; bounds the work on a degenerate response."""
+
+MAX_BOX = 20_000
+"""Characters after which a box counts as closed; it is over every limit by then."""
+
+_REASONING_TAG = re.compile(r"<(/?)(?:think|thinking|thought|reasoning|scratchpad)>", re.IGNORECASE)
 
 _BOX = re.compile(r"\\f?boxed\s*\{|\\fbox\s*\{")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _BETWEEN_BOXES = re.compile(r"(?:[\s,;.$]|\\[()\[\],; ]|\\text|\\quad|[{}]|\b(?:or|and)\b)*", re.IGNORECASE)
 
-_MARK = r"[ \t]*[*_]{0,2}[ \t]*"
+_MARK = r"[ \t]{0,4}[*_]{0,2}[ \t]{0,4}"
 _HASHES = re.compile(r"####[ \t]*")
 _LINE_LABEL = re.compile(
     rf"(?:^|\n)[ \t>#*_]*(?:(?:the )?(?:final |correct |short )?answer|ans|a){_MARK}[:=]{_MARK}\s*", re.IGNORECASE
 )
 _PHRASE = re.compile(
-    r"\banswer(?:s)?(?:[ \t]+(?:to|for|of)\b[^.\n:=]{0,80}?)?"
-    rf"{_MARK}(?::|=|\b(?:is|are|was|must be|should be|would be|will be)\b(?:[ \t]*:)?"
-    rf"(?:[ \t]+(?:therefore|thus|then))?){_MARK}\s*",
+    r"\banswer(?:s)?(?:[ \t]{1,4}(?:to|for|of)\b[^.\n:=]{0,80}?)?"
+    rf"{_MARK}(?::|=|\b(?:is|are|was|must be|should be|would be|will be)\b(?:[ \t]{0, 4}:)?"
+    rf"(?:[ \t]{1, 4}(?:therefore|thus|then))?){_MARK}\s*",
     re.IGNORECASE,
 )
-_ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+_ANSWER_TAG = re.compile(r"<answer>([^<]{0,2000})</answer>", re.IGNORECASE)
 # "!" ends a sentence after a word, before a new one, or at the end; elsewhere it is a factorial.
 _SENTENCE_END = re.compile(r"[.?](?=[\s*_\"')\]]|$)|(?<=[a-z]{2})!|!(?=[*_]*\s*(?:$|\n)|[*_]*\s+[A-Z])|\n")
 _CLAUSE_END = re.compile(r",?\s(?:because|since|so that|given that|which (?:is|means|gives)|where)\b", re.IGNORECASE)
@@ -92,14 +97,20 @@ class Candidate(NamedTuple):
 
 def strip_reasoning(response: str) -> str:
     """Remove reasoning blocks: closed ones, all before a lone closing tag, all after a lone opening tag."""
-    if "<" not in response:
+    if "<" not in response or _REASONING_TAG.search(response) is None:
         return response
-    text = _CLOSED_BLOCK.sub("", response)
-    closings = list(_CLOSE_TAG.finditer(text))
-    if closings:
-        text = text[closings[-1].end() :]
-    opening = _OPEN_TAG.search(text)
-    return text if opening is None else text[: opening.start()]
+    kept: list[str] = []
+    inside, start = False, 0
+    for tag in _REASONING_TAG.finditer(response):
+        if tag[1]:  # a closing tag; without its opening, all before it was reasoning
+            kept = kept if inside else []
+            inside, start = False, tag.end()
+        elif not inside:
+            kept.append(response[start : tag.start()])
+            inside = True
+    if not inside:
+        kept.append(response[start:])
+    return "".join(kept)
 
 
 def candidates(text: str) -> Iterator[Candidate]:
@@ -112,18 +123,18 @@ def candidates(text: str) -> Iterator[Candidate]:
     for start, _, content in boxes:
         found.append((start, 0, Candidate(content, "boxed")))
     if "####" in text:
-        found.extend((m.end(), 1, Candidate(_line(text, m.end()), "####")) for m in _HASHES.finditer(text))
+        found.extend((m.end(), 1, Candidate(_line(text, m.end()), "####")) for m in _last_matches(_HASHES, text))
     if ":" in text or "=" in text:
-        for match in _LINE_LABEL.finditer(text):
+        for match in _last_matches(_LINE_LABEL, text):
             start = match.end()
             candidate = Candidate(_sentence(text, start), "labelled line", line=_line(text, start))
             found.append((start, 1, candidate))
     if "nswer" in text or "NSWER" in text:
-        for match in _PHRASE.finditer(text):
+        for match in _last_matches(_PHRASE, text):
             start = match.end()
             candidate = Candidate(_sentence(text, start), "answer phrase", False, _line(text, start))
             found.append((start, 2, candidate))
-        found.extend((m.start(1), 1, Candidate(m[1], "answer tag")) for m in _ANSWER_TAG.finditer(text))
+        found.extend((m.start(1), 1, Candidate(m[1], "answer tag")) for m in _last_matches(_ANSWER_TAG, text))
     if len(found) > 1:
         # The later position first; at one position a label beats the looser phrase.
         found.sort(key=lambda item: (-item[0], item[1]))
@@ -178,8 +189,12 @@ def tail_answer(text: str) -> str | None:
     return tidy((before[1] if before else "") + last[0])
 
 
+def _last_matches(pattern: re.Pattern[str], text: str) -> deque[re.Match[str]]:
+    return deque(pattern.finditer(text), maxlen=MAX_CANDIDATES)
+
+
 def _last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    matches = list(pattern.finditer(text))
+    matches = _last_matches(pattern, text)
     return matches[-1] if matches else None
 
 
@@ -205,7 +220,7 @@ def _boxes(text: str) -> list[tuple[int, int, str]]:
     if "boxed" not in text and "\\fbox" not in text:
         return []
     boxes: list[tuple[int, int, str]] = []
-    for match in _BOX.finditer(text):
+    for match in _last_matches(_BOX, text):
         if boxes and match.start() < boxes[-1][1]:
             continue  # inside the previous box
         end = _closing_brace(text, match.end())
@@ -231,14 +246,14 @@ def _unbox(content: str) -> str:
 
 def _closing_brace(text: str, start: int) -> int | None:
     level = 1
-    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):
+    for match in _BRACE.finditer(text, start, start + MAX_BOX):
         if match[0] == "{":
             level += 1
         elif match[0] == "}":
             level -= 1
             if level == 0:
                 return match.start()
-    return None
+    return start + MAX_BOX if start + MAX_BOX < len(text) else None
 
 
 def _line(text: str, start: int) -> str:

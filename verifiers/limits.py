@@ -11,6 +11,7 @@ MAX_LENGTH = 500
 MAX_DEPTH = 24
 MAX_DIGITS = 200
 MAX_EXPONENT = 10_000
+MAX_TOWER = 3
 MAX_FACTORIAL = 5_000  # 16,000 digits: competition answers reach 2024!
 
 _NUMERAL = re.compile(r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]*)?")
@@ -27,8 +28,11 @@ def exceeded(text: str) -> str | None:
         return f"limit: a numeral of more than {MAX_DIGITS} digits"
     if depth(text) > MAX_DEPTH:
         return f"limit: brackets nested more than {MAX_DEPTH} deep"
-    if _largest_exponent(text.replace("**", "^")) > MAX_EXPONENT:
+    powers = text.replace("**", "^")
+    if _largest_exponent(powers) > MAX_EXPONENT:
         return f"limit: an exponent above {MAX_EXPONENT}"
+    if _tower(powers) > MAX_TOWER:
+        return f"limit: exponents of exponents more than {MAX_TOWER} high"
     if "!" in text and _factorial_too_large(text):
         return f"limit: a factorial above {MAX_FACTORIAL}, or of a product or power"
     return None
@@ -83,8 +87,17 @@ def _largest_exponent(text: str) -> int:
     largest = 0
     for position, character in enumerate(text):
         if character == "^":
-            largest = max(largest, _bound(group_at(text, position + 1)))
+            exponent = _bound(group_at(text, position + 1))
+            base = text[:position].rstrip()
+            if base.endswith((")", "}", "]")) and "^" in (inside := base[_opening_of(base, len(base) - 1) :]):
+                exponent *= max(1, _largest_exponent(inside))  # (10^100)^100
+            largest = max(largest, exponent)
     return largest
+
+
+def _tower(text: str) -> int:
+    heights = [1 + _tower(group_at(text, at + 1)) for at, character in enumerate(text) if character == "^"]
+    return max(heights, default=0)
 
 
 def _bound(exponent: str) -> int:

@@ -7,6 +7,7 @@ them is a word. Everything else is deferred to `verifiers.math_worker`, after th
 import json
 import re
 from importlib.metadata import version
+from math import isfinite
 from typing import Any, NamedTuple
 
 from verifiers import limits
@@ -22,7 +23,8 @@ _ARITHMETIC = re.compile(r"[-+*/0-9.,()^{} ]|\\(?:times|cdot|div|frac|pi)")
 _NOT_A_VALUE = re.compile(r"[-+]?(?:[0-9]+[ ]?[A-Za-z](?:\^.*)?|[A-Za-z]\^.*)|-[A-Za-z]")
 _EQUALS = re.compile(r"(?<![<>!\\:])=(?!=)")
 _WORD = re.compile(r"[^\W\d_]{4,}(?:[ '’-][^\W\d_]+)*")
-_SEPARATED = re.compile(r"\\pm|\\mp|±|\\\{|\\cup|∪")
+_SEPARATED = re.compile(r"\\pm|\\mp|±|\\\{|\\cup|∪|;|,(?![0-9]{3}(?![0-9]))")
+_FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
 
 
 class Side(NamedTuple):
@@ -55,6 +57,9 @@ def parse_gold(value: Any) -> tuple[Side, ...]:
 def _gold_side(answer: Any) -> Side:
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         message = f"{json.dumps(answer)[:60]} is not an answer; {_FORM}"
+        raise BadGold(message)
+    if isinstance(answer, float) and not isfinite(answer):
+        message = f"a number beyond the range of a double is not usable; {_FORM}"
         raise BadGold(message)
     text = str(answer)
     boxed = next((c.text for c in candidates(text) if c.source == "boxed"), None)
@@ -114,6 +119,8 @@ def compare(gold: tuple[Side, ...], text: str, source: str) -> Outcome | Deferre
     if any(_same_here(accepted, side) for accepted in gold):
         return Outcome(Status.correct, shown, source)
     if side.number is None:
+        if _FOREIGN_DIGIT.search(text):
+            return Outcome(Status.incorrect, shown, f"{source}: digits that are not 0 to 9")
         if limit := limits.exceeded(text):
             return Outcome(Status.incorrect, shown[: limits.MAX_LENGTH], f"{source}: {limit}")
         parts = alternatives(text)

@@ -24,6 +24,13 @@ _LATEX = [LatexExtractionConfig(boxed_match_priority=-1)]
 _DIGITS = 60
 _TOLERANCE = sympy.Float(10, _DIGITS) ** -40
 _ORDERED = re.compile(r"[(\[](?P<inner>.*)[)\]]", re.DOTALL)
+_MEMBER = re.compile(r"^[A-Za-z] ?\\in(?![A-Za-z]) ?")
+_RELATION = re.compile(r"[<>≤≥]|\\(?:le|ge|leq|geq|lt|gt)(?![a-z])")
+_UNICODE = str.maketrans(
+    {"²": "^2", "³": "^3", "π": "\\pi ", "∞": "\\infty ", "×": "\\times ", "·": "\\cdot ", "÷": "/"}
+    | {"≤": "\\le ", "≥": "\\ge ", "∪": "\\cup ", "∈": "\\in ", "±": "\\pm ", "√": "\\sqrt"}
+)
+_IMAGINARY = re.compile(r"(?<=[0-9)}])i(?![A-Za-z])")
 _WARM_UP = (r"\frac{\sqrt{2}}{2}", r"(x+1)^2", r"\left(3,\pi\right]", r"\{1, 2\}", r"x \le 5", r"2^{-3}", "3+2i")
 
 Expression = Any  # sympy.Basic, sympy.MatrixBase or str: sympy ships no types
@@ -56,6 +63,7 @@ def equal(gold: str, answer: str) -> bool:
     their kind. Two numeric expressions are compared at high precision and not by math-verify, which accepts
     2^-99 for 2^-98. All else is math-verify's.
     """
+    gold, answer = _MEMBER.sub("", gold), _MEMBER.sub("", answer)
     ordered = _elements(gold)
     if ordered is not None:
         return _equal_ordered(gold, ordered, answer)
@@ -67,13 +75,16 @@ def equal(gold: str, answer: str) -> bool:
     numeric = _equal_numeric(parsed_gold[0], parsed_answer[0], parse_number(gold), parse_number(answer))
     if numeric is not None:
         return numeric
+    if _differ_somewhere(parsed_gold[0], parsed_answer[0]):
+        return False
     return bool(verify(parsed_gold, parsed_answer, timeout_seconds=None)) and _confirmed(
         parsed_gold[0], parsed_answer[0]
     )
 
 
 def _parse(text: str) -> list[Expression]:
-    latex = text.replace("$", "").replace("%", "\\%")
+    latex = text.replace("$", "").replace("%", "\\%").translate(_UNICODE)
+    latex = _IMAGINARY.sub(" i", latex)  # 3i would be read as 3 times a real symbol i, and 3 i as imaginary
     parsed: list[Expression] = parse(f"${latex}$", extraction_config=_LATEX, parsing_timeout=None)
     return parsed
 
@@ -95,6 +106,8 @@ def _elements(text: str) -> list[str] | None:
 def _equal_ordered(gold: str, elements: list[str], answer: str) -> bool:
     others = _elements(answer)
     if others is None:
+        if _RELATION.search(answer):  # 1 < x < 2 for the interval (1, 2)
+            return bool(verify(_parse(gold), _parse(answer), allow_set_relation_comp=True, timeout_seconds=None))
         others = alternatives(answer)
         if answer.startswith("\\{"):
             return False
@@ -114,7 +127,7 @@ def _is_constant(value: Expression) -> bool:
 def _exact(value: Expression) -> Expression:
     """Evaluate a constant with each decimal read as the fraction it was written as."""
     floats = {number: sympy.Rational(str(number)) for number in value.atoms(sympy.Float)}
-    return value.xreplace(floats).doit()
+    return value.xreplace(floats)
 
 
 def _equal_numeric(gold: Expression, answer: Expression, gold_read: Number | None, read: Number | None) -> bool | None:
@@ -145,6 +158,34 @@ def _constants_agree(
         decimal is not None and bool(sympy.im(other) == 0) and _rounds(other, decimal)
         for other, decimal in ((left, read), (right, gold_read))
     )
+
+
+def _differ_somewhere(gold: Expression, answer: Expression) -> bool:
+    """Whether two formulas differ at two points: then no simplification, which can take for ever, makes them equal.
+
+    Bare symbols are left to math-verify, which reads them as words.
+    """
+    if not (isinstance(gold, sympy.Expr) and isinstance(answer, sympy.Expr)):
+        return False
+    symbols = gold.free_symbols | answer.free_symbols
+    if not symbols or gold.is_Symbol or answer.is_Symbol or _percent(gold) != _percent(answer):
+        return False
+    try:
+        return all(_differ_at(gold, answer, symbols, start) for start in (7, 11))
+    except (ArithmeticError, AttributeError, NotImplementedError, RecursionError, TypeError, ValueError):
+        return False  # no value there: left to math-verify
+
+
+def _differ_at(gold: Expression, answer: Expression, symbols: set[Expression], start: int) -> bool:
+    # By name: the parser makes symbols real or complex by what else is in the text.
+    names = sorted({symbol.name for symbol in symbols})
+    point = {name: sympy.Rational(start + 3 * index, 6 + index) for index, name in enumerate(names)}
+    left, right = (
+        sympy.N(side.xreplace({symbol: point[symbol.name] for symbol in side.free_symbols}), 20)
+        for side in (gold, answer)
+    )
+    difference, scale = sympy.N(abs(left - right)), sympy.N(abs(left) + abs(right))
+    return bool(difference.is_Float and scale.is_Float and difference > scale * 1e-9)
 
 
 def _percent(value: Expression) -> bool:

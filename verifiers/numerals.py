@@ -14,6 +14,8 @@ from typing import NamedTuple
 MAX_DIGITS = 200
 """Digits of one numeral, and the magnitude of a decimal exponent, above which a number is not read."""
 
+MAX_TIDY = 1_000
+
 SIGNIFICANT_FOR_ROUNDED = 6
 """Significant digits a decimal needs to stand for a value that has no finite decimal expansion."""
 
@@ -45,7 +47,7 @@ _SCALE = re.compile(r"[ ]?(" + "|".join(_SCALES) + r")s?\b", re.IGNORECASE)
 # after a number is more often a variable.
 _UNITS = re.compile(
     r"(?:(?:cm|mm|km|kg|mg|lbs?|oz|ml|mph|km/h|ft|hrs?|mins?|secs?|yrs?|sq|in)\b)?"
-    r"(?P<words>(?:[ ,]*[-/ (]?[A-Za-z]{2,}[.)]?(?:['’]s)?(?:\^\{?[23]\}?|[²³])?)*)"
+    r"(?P<words>(?:[ ,/(-]++[A-Za-z]{2,}+(?:/[A-Za-z]++)?[.)]?(?:['’]s)?(?:\^\{?[23]\}?|[²³])?)*+)"
 )
 _PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
@@ -87,8 +89,11 @@ def tidy(text: str) -> str:
 
     Outer `$`, bold, quotes and final punctuation go; LaTeX spacing becomes spaces; `\dfrac` becomes
     `\frac`; `\text{...}` after a final number goes as a unit and is unwrapped elsewhere; degree signs go.
+    A text of more than `MAX_TIDY` characters stays as it is: it is over the limits of any expression.
     """
     text = _trim(text)
+    if len(text) > MAX_TIDY:
+        return text
     if _PLAIN.fullmatch(text):
         return text
     text = text.replace("−", "-").replace("–", "-").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
@@ -123,12 +128,16 @@ def _trim(text: str) -> str:
     return text if text.endswith("...") else text.rstrip(_PUNCTUATION)
 
 
-@lru_cache(maxsize=1 << 16)
 def parse_number(text: str) -> Number | None:
     """Read a tidy text as exactly one number, or return None.
 
     A numeral longer than `MAX_DIGITS` is not read; `limits.exceeded` names that limit.
     """
+    return _parse_number(text) if len(text) <= 2 * MAX_DIGITS else None
+
+
+@lru_cache(maxsize=1 << 16)
+def _parse_number(text: str) -> Number | None:
     match = _NUMBER.match(text)
     if match is None:
         return None

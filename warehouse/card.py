@@ -71,6 +71,9 @@ def _front_matter(manifest: dict[str, Any]) -> str:
     sizes = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
              (10_000_000, "1M<n<10M"))  # fmt: skip
     size = next((name for limit, name in sizes if rows < limit), "n>10M")
+    counts = {"train": rows, "heldout": manifest["counts"]["heldout"]}
+    # `datasets` cannot load a split without rows, so an empty one is not announced; its file is there all the same.
+    splits = [name for name, count in counts.items() if count] or list(counts)
     return "\n".join(
         [
             "---",
@@ -85,10 +88,7 @@ def _front_matter(manifest: dict[str, Any]) -> str:
             "configs:",
             "- config_name: default",
             "  data_files:",
-            "  - split: train",
-            "    path: train.parquet",
-            "  - split: heldout",
-            "    path: heldout.parquet",
+            *(line for name in splits for line in (f"  - split: {name}", f"    path: {name}.parquet")),
             "---",
         ]
     )
@@ -99,16 +99,19 @@ def _summary(manifest: dict[str, Any]) -> str:
     return (
         f"# preppo release {manifest['release_id'][:12]}\n\n"
         f"Arm `{manifest['arm']}`: {counts['train_rows']:,} rows to train on, in order "
-        f"({counts['train_prompts']:,} prompts), {counts['heldout']:,} prompts held out, {counts['decisions']:,} decisions that say why.\n\n"
+        f"({counts['train_prompts']:,} prompts), {counts['heldout']:,} prompts held out, "
+        f"{counts['decisions']:,} decisions that say why.\n\n"
         f"Full id `{manifest['release_id']}`, policy `{manifest['policy_hash']}`, code `{manifest['code_version']}`."
     )
 
 
 def _loading(manifest: dict[str, Any]) -> str:
+    both = manifest["counts"]["train_rows"] and manifest["counts"]["heldout"]
     return (
         "## Load\n\n```python\nimport datasets\n\n"
         f'release = datasets.load_dataset("path/to/{manifest["release_id"]}")\n'
-        'release["train"], release["heldout"]\n```\n\n'
+        + ('release["train"], release["heldout"]' if both else "release  # a split without rows is not in it")
+        + "\n```\n\n"
         "Keep the order of `train`: it is the curriculum. The settings that made it are `policy` in `manifest.json`; "
         "`decisions.parquet` has every decision about every prompt, those left out included."
     )

@@ -270,7 +270,10 @@ class Snapshot:
         return self._decision_builds
 
     def decisions(self) -> pl.LazyFrame:
-        """Return the current decisions: the newest row of each (stage, arm, batch, prompt, rule), with its commit."""
+        """Return the current decisions: the newest row of each (stage, arm, batch, prompt, rule), with its commit.
+
+        A decision that was withdrawn is no longer among them.
+        """
         order = pl.LazyFrame(
             [(b, c.seq, c.run_id, c.committed_at) for b, c in self._decision_builds.items()],
             schema={"build_id": pl.String, "seq": pl.Int64, "run_id": pl.String, "committed_at": TIME},
@@ -281,7 +284,7 @@ class Snapshot:
         if extending:
             key = ["stage", "arm", "batch", "prompt_id", "rule"]
             rows = rows.filter(pl.col("seq") == pl.col("seq").max().over(key))
-        return rows.drop("build_id")
+        return rows.filter(pl.col("outcome") != "withdrawn").drop("build_id")
 
     def commit(self, stage: str, batch: str, variant: str = "") -> Commit | None:
         """Return the live commit of a stage, if there is one."""

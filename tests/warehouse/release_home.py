@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 
 import polars as pl
 
@@ -204,9 +209,17 @@ def choose(store: Store, prompts: list[Prompt], arm: str = "main", version: str 
     put(store, "curriculum", CORPUS, {"curriculum": curriculum_rows(prompts, arm)}, variant=arm, version=version)
 
 
-def make(root, prompts: list[Prompt] | None = None) -> Store:
-    """Return the store of a home with all stages but the release."""
-    store = Store(Home(root))
-    fill(store, prompts or PROMPTS)
-    choose(store, prompts or PROMPTS)
-    return store
+@cache
+def _prepared(prompts: tuple[Prompt, ...]) -> Path:
+    folder = tempfile.TemporaryDirectory(prefix="preppo-home-")
+    atexit.register(folder.cleanup)
+    store = Store(Home(Path(folder.name)))
+    fill(store, list(prompts))
+    choose(store, list(prompts))
+    return store.home.root
+
+
+def make(root: Path, prompts: list[Prompt] | None = None) -> Store:
+    """Return the store of a home with all stages but the release; made once, then copied."""
+    shutil.copytree(_prepared(tuple(prompts or PROMPTS)), root)
+    return Store(Home(root))

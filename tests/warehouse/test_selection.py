@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from fractions import Fraction
 
@@ -202,14 +203,21 @@ def test_no_candidates_no_selection():
 def test_draws_are_what_they_were():
     """A change of these numbers changes every random arm and every shuffled curriculum."""
     ids = pl.Series(["0" * 32, "f" * 32, "0123456789abcdef" * 2])
-    assert draw(ids, "selection", 0).to_list() == DRAWS
-    assert draw(ids, "selection", 1).to_list() != DRAWS
-    assert draw(ids, "curriculum", 0).to_list() != DRAWS
+    assert draw(ids, "selection", 0).to_list() == [split_mix(x, "selection:0") for x in ids]
+    assert draw(ids, "curriculum", 7).to_list() == [split_mix(x, "curriculum:7") for x in ids]
+    assert draw(ids, "selection", 0)[0] == 0.5180003548052031
     with pytest.raises(ValueError, match="'spam' is not a hexadecimal id"):
         draw(pl.Series(["spam"]), "selection", 0)
 
 
-DRAWS: list[float] = []
+def split_mix(prompt, purpose):
+    """SplitMix64 over Python's own integers."""
+    mask = 2**64 - 1
+    z = int(prompt[:15], 16) ^ int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "big")
+    z = (z + 0x9E3779B97F4A7C15) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    return ((z ^ (z >> 31)) >> 11) / 2**53
 
 
 def test_draws_are_even_and_independent_of_the_seed():

@@ -1,7 +1,7 @@
 """The demo's inputs: prompts of four domains with deliberate dirt, and an evaluation set. Plain Python, no torch.
 
-`write_demo` writes three JSONL files with the columns question, answer (gold as JSON text, or null), verifier (or null),
-domain, level:
+`write_demo` writes three JSONL files with the columns question, answer (gold as JSON text, or null), verifier (or
+null), domain, level:
 
 - `original.jsonl`, pool original: `ORIGINAL_PROMPTS` clean prompts.
 - `new.jsonl`, pool new: `NEW_PROMPTS` clean prompts, and beside them
@@ -52,7 +52,7 @@ DISTINCT_RUN = 11
 _EVAL_WORDS = 14  # a short evaluation item would be found inside many a prompt
 _LEVELS = {1: 3.0, 2: 3.0, 3: 3.0, 4: 2.0, 5: 1.5}
 _LONG = 16  # words of a prompt that stays alike when one word is added
-_WRAP = "A friend wrote this puzzle on the back of an old postcard for me: {} Please think about it and answer it for us."
+_WRAP = "A friend wrote this puzzle on the back of an old postcard: {} Please think about it and answer it for us."
 
 
 def write_demo(folder: Path, seed: int = 0) -> None:
@@ -81,8 +81,9 @@ def _new_lines(
     near = [_row(t) | {"question": f"{t.prompt} Please."} for t in long]
     wordy = [t for t in evaluation if t.prompt.endswith("get?")]
     wrapped = [_row(t) | {"question": _WRAP.format(t.prompt)} for t in rng.sample(wordy, CONTAMINATED)]
-    no_prompt = [_row(new[0]) | {"question": "   "}] * EMPTY_PROMPTS + [_row(new[1]) | {"question": None}] * NULL_PROMPTS
-    lines = [_line(r) for r in [*map(_row, new), *copies, *conflicts, *near, *wrapped, *no_prompt]]
+    empty = [_row(new[0]) | {"question": "   "}] * EMPTY_PROMPTS
+    null = [_row(new[1]) | {"question": None}] * NULL_PROMPTS
+    lines = [_line(r) for r in [*map(_row, new), *copies, *conflicts, *near, *wrapped, *empty, *null]]
     lines += [_line(_row(new[2]))[:-20]] * BROKEN_LINES
     rng.shuffle(lines)
     return lines

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from trainer.nursery.task import NurseryTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from random import Random
 
 WORDS = ("cat", "banana", "tree", "python", "moon", "river", "apple", "stone", "cloud", "garden")
 
@@ -79,12 +79,14 @@ def _print_loop(rng: Random, level: int) -> NurseryTask:
 
 
 def _function(
-    level: int, name: str, parameter: str, what: str, body: str, meaning: Callable[[Any], Any], inputs: list[Any]
+    level: int, name: str, parameter: str, what: str, body: str, meaning: Callable[[Any], Any]
 ) -> NurseryTask:
     """A one-line function; the expected values come from `meaning`, which is written independently of `body`."""
+    prompt = f"Write a Python function {name}({parameter}) that returns {what}."
+    rng = Random(prompt)  # the same prompt always has the same gold
+    inputs = _ints(rng) if parameter == "x" else _lists(rng)
     tests = [f"assert {name}({x!r}) == {meaning(x)!r}" for x in inputs]
     gold = json.dumps({"kind": "asserts", "tests": tests, "setup": ""})
-    prompt = f"Write a Python function {name}({parameter}) that returns {what}."
     return NurseryTask(prompt, gold, "code", "code", level, f"def {name}({parameter}):\n    return {body}")
 
 
@@ -106,16 +108,14 @@ def _lists(rng: Random) -> list[list[int]]:
 def _write_one(rng: Random, level: int) -> NurseryTask:
     name, what, body, meaning = rng.choice(_ONE)
     n = rng.randint(2, 20)
-    return _function(level, f"{name}{n}", "x", what.format(n), body.format(n), lambda x: meaning(x, n), _ints(rng))
+    return _function(level, f"{name}{n}", "x", what.format(n), body.format(n), lambda x: meaning(x, n))
 
 
 def _write_two(rng: Random, level: int) -> NurseryTask:
     a, b = rng.randint(2, 20), rng.randint(1, 20)
     if rng.random() < 0.5:
-        return _function(level, "f", "x", f"x times {a} plus {b}", f"x * {a} + {b}", lambda x: b + a * x, _ints(rng))
-    return _function(
-        level, "f", "x", f"{a} times the sum of x and {b}", f"{a} * (x + {b})", lambda x: a * x + a * b, _ints(rng)
-    )
+        return _function(level, "f", "x", f"x times {a} plus {b}", f"x * {a} + {b}", lambda x: b + a * x)
+    return _function(level, "f", "x", f"{a} times the sum of x and {b}", f"{a} * (x + {b})", lambda x: a * x + a * b)
 
 
 _FOLDS: tuple[tuple[str, str, Callable[[list[int]], Any]], ...] = (
@@ -132,7 +132,7 @@ _FOLDS: tuple[tuple[str, str, Callable[[list[int]], Any]], ...] = (
 
 def _write_fold(rng: Random, level: int) -> NurseryTask:
     what, body, meaning = rng.choice(_FOLDS)
-    return _function(level, "f", "xs", what, body, meaning, _lists(rng))
+    return _function(level, "f", "xs", what, body, meaning)
 
 
 _MAPS: tuple[tuple[str, str, Callable[[int], int]], ...] = (
@@ -168,7 +168,6 @@ def _write_pipeline(rng: Random, level: int) -> NurseryTask:
         f"{fold_what.format(map_what)} of xs that are {what}",
         fold_body.format(f"{map_body} for x in xs if {condition}"),
         meaning,
-        _lists(rng),
     )
 
 

@@ -22,8 +22,7 @@ CHAT_TEMPLATE = (
 
 def special_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
     """Return the id of one special token."""
-    (found,) = tokenizer.convert_tokens_to_ids([token])
-    return int(found)
+    return int(tokenizer.get_vocab()[token])
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> PreTrainedTokenizerFast:

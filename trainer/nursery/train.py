@@ -36,9 +36,9 @@ DOMAIN_PRACTICE = {"math": 1.6, "code": 1.2, "instruction": 1.0, "general": 0.7}
 class Recipe:
     """Everything that decides the weights."""
 
-    steps: int = 2000
+    steps: int = 1400
     seed: int = 0
-    threads: int = 2
+    threads: int = 1
     vocabulary: int = 512
     hidden: int = 128
     layers: int = 4

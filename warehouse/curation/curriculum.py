@@ -107,7 +107,7 @@ def _ordered(selected: pl.DataFrame, settings: CurriculumSettings) -> tuple[pl.D
         raise ValueError(msg)
     sizes = prompts["domain"].rle().struct.unnest()
     ends = sizes["len"].cum_sum().to_list()
-    starts = [0, *ends[:-1]]
+    starts = [0, *ends][: len(ends)]
     domains = zip(sizes["value"], starts, ends, strict=True)
     return prompts, {name: _Domain(np.arange(a, b, dtype=np.int64)) for name, a, b in domains}
 

@@ -5,8 +5,9 @@ Order is (batch, source, file, row). Two rows compare only inside their class: p
 
 1. Exact duplicates have one prompt_id. Inside a batch the first copy with a gold stays, else the first; copies with
    different golds set `gold_conflict` on it. A copy of an earlier batch's prompt goes, whatever its gold.
-2. A prompt to train on that is, word for word, a prompt of the `eval` pool goes (`evaluation_prompt`): one id must not be
-   both. What merely overlaps is for decontamination.
+2. A prompt to train on whose id a prompt of the `eval` pool has goes (`evaluation_prompt`): one id must not be both.
+   What merely overlaps is for decontamination.
+   The `eval` pool itself loses only exact copies: a score over part of a published set compares with nothing.
 3. Near duplicates: a row goes if its similarity to an earlier *kept* row is at least `near_duplicate_threshold`. With
    `near_duplicate_golds = "differ"` a row whose gold differs from that one's is another task (numbers changed, say) and
    stays, flagged. A missing gold differs from none.
@@ -84,14 +85,11 @@ def resolve(
     index = index.with_row_index("at").with_columns(pl.col("at").cast(pl.Int64), evaluation=pl.col("pool") == "eval")
     earlier = earlier.with_columns(evaluation=pl.col("split") == "eval")
     fates = _exact(index, earlier)
-    near: list[pl.DataFrame] = []
-    for evaluation in (False, True):
-        rows = index.filter((pl.col("evaluation") == evaluation) & (fates.get_column("outcome") == "kept"))
-        if rows.height:
-            before = earlier.filter(pl.col("evaluation") == evaluation).drop("evaluation")
-            near.append(_NearPass(rows, signatures, before, settings, work).run())
-    if near:
-        fates = fates.update(pl.concat(near), on="at", how="left", maintain_order="left")
+    rows = index.filter(~pl.col("evaluation") & (fates.sort("at").get_column("outcome") == "kept"))
+    if rows.height:
+        before = earlier.filter(~pl.col("evaluation")).drop("evaluation")
+        near = _NearPass(rows, signatures, before, settings, work).run()
+        fates = fates.update(near, on="at", how="left", maintain_order="left")
     return fates.sort("at").select([pl.col(c).cast(t) for c, t in FATES.items()])
 
 
@@ -153,12 +151,15 @@ class _Fate:
     other: tuple[int, float] | None = None
 
 
-_NONE, _TRAIN, _HELDOUT, _EVAL = -1, 0, 1, 2
-_SPLITS = {"train": _TRAIN, "heldout": _HELDOUT, "eval": _EVAL}
+_NONE, _TRAIN, _HELDOUT = -1, 0, 1
+_SPLITS = {"train": _TRAIN, "heldout": _HELDOUT}
 
 
 class _NearPass:
-    """Near duplicates and splits of one class. Rows 0..E-1 are earlier ones that share a band, E.. the batch's."""
+    """Near duplicates and splits of the prompts to train on.
+
+    Rows are numbered: first the earlier batches' prompts that share a band with this batch, then the batch's own.
+    """
 
     def __init__(
         self, rows: pl.DataFrame, signatures: U32, earlier: pl.LazyFrame, settings: IngestSettings, work: Path
@@ -174,14 +175,12 @@ class _NearPass:
         self._golds = _number(both.get_column("gold_hash").str.slice(0, 15)).fill_null(-1).to_numpy()
         wanted = _number(self._ids.str.slice(-8)) < settings.heldout_share * 2**32
         self._own_split = np.where(wanted.to_numpy(), _HELDOUT, _TRAIN)
-        if rows.item(0, "evaluation"):
-            self._own_split[:] = _EVAL
         self._splits = np.full(len(both), _NONE)
         self._splits[: self._first] = known.get_column("split").replace_strict(_SPLITS, return_dtype=pl.Int64)
         self._fates: dict[int, _Fate] = {}
 
     def run(self) -> pl.DataFrame:
-        """Return the fates that near duplicates and neighbours decide, for every row of the class."""
+        """Return the fates that near duplicates and neighbours decide, for every row."""
         members = Memberships(len(self._ids))
         for first, count in _band_groups(self._bands, members.rows):
             known = band_keys(self._known_signatures, self._bands, first, count)

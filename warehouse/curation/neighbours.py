@@ -126,8 +126,8 @@ def walk(
         heldout: shape (first,): which of the rows below `first` are held out.
         similarity: of pairs (row, row), vectorised.
         threshold: the smallest similarity that matters.
-        decide: takes a row and its similar predecessors among *all* rows before it in the block and the kept ones before
-            the block, as (row, similarity), and returns (kept, held out). It must skip predecessors that it rejected.
+        decide: takes a row and its similar predecessors as (row, similarity), and returns (kept, held out). Those from
+            the row's own block may be ones that it rejected: it must skip them.
     """
     row, bucket = members.entries()
     sizes = members.bucket_sizes()

@@ -135,7 +135,7 @@ def _decoded(name: str) -> pl.Expr:
         return pl.col.value == "true"
     if name == "ground_truth":
         return pl.when(absent.not_()).then("value")
-    return pl.when(absent.not_()).then(pl.col.value.map_elements(json.loads, return_dtype=pl.String))
+    return pl.when(absent.not_()).then(pl.col.value.str.json_decode(pl.String))
 
 
 def override_decisions(

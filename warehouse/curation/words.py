@@ -1,8 +1,9 @@
 """Words of many texts as 64-bit hashes, in a few passes over arrays instead of one Python object a word.
 
-A word is a maximal run of letters and digits of the normalised text (NFKC, case folded); a character of a script that
-is written without spaces is a word by itself. The hashes are ours, so that what is stored stays comparable across
-library versions: h(word) = mix(sum over its bytes of table[byte] * P^position, modulo 2^64).
+A word is a maximal run of letters and digits of the normalised text (NFKC, case folded). A character of a script that
+is written without spaces is a word by itself, and so is a mathematical symbol beyond ASCII. The hashes are ours: what is
+stored stays comparable across library versions. h(word) = mix(sum over its bytes of table[byte] * P^position), modulo
+2^64.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
 
 _P = 0x9E3779B97F4A7C15  # odd, so that powers have inverses modulo 2^64
 _P_INVERSE = pow(_P, -1, 1 << 64)
+_SYMBOL, _LETTER = 1, 2
 _PIECE_BYTES = 1 << 20  # arrays of one piece stay in cache
 
-_NOT_WORD = re.compile(r"[\W_]+")
+_SYMBOLS = b"+-*/=<>^|&%~[]{}"  # what tells one formula or program from another
+_NOT_WORD = re.compile(r"[^\w\x00-\x7f\u00b1\u00d7\u00f7\u2190-\u22ff]+")
 _UNSPACED = re.compile(
-    r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
+    r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+    r"\u00b1\u00d7\u00f7\u2190-\u22ff])"  # arrows and mathematical operators
 )
 
 
@@ -58,16 +62,16 @@ class Words:
 
 
 def normalise(text: str) -> str:
-    """Return the text in NFKC, case folded; outside ASCII, with blanks for punctuation and around unspaced scripts."""
+    """Return the text in NFKC and case folded; beyond ASCII, blanks part the words."""
     if text.isascii():
         return text.lower()
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return _NOT_WORD.sub(" ", _UNSPACED.sub(r" \1 ", folded))
 
 
-def words_of(texts: Sequence[str]) -> Words:
-    """Return the words of texts."""
-    parts = list(_pieces(texts))
+def words_of(texts: Sequence[str], *, symbols: bool = False) -> Words:
+    """Return the words of texts; with `symbols`, each operator or bracket of ASCII is a word too."""
+    parts = list(_pieces(texts, symbols=symbols))
     if len(parts) == 1:
         return parts[0]
     if not parts:
@@ -117,7 +121,7 @@ def text_hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-def _pieces(texts: Sequence[str]) -> Iterator[Words]:
+def _pieces(texts: Sequence[str], *, symbols: bool) -> Iterator[Words]:
     held: list[bytes] = []
     size = 0
     for text in texts:
@@ -125,19 +129,20 @@ def _pieces(texts: Sequence[str]) -> Iterator[Words]:
         held.append(data)
         size += len(data) + 1
         if size >= _PIECE_BYTES:
-            yield _hash_piece(held)
+            yield _hash_piece(held, symbols=symbols)
             held, size = [], 0
     if held:
-        yield _hash_piece(held)
+        yield _hash_piece(held, symbols=symbols)
 
 
-def _hash_piece(texts: list[bytes]) -> Words:
+def _hash_piece(texts: list[bytes], *, symbols: bool) -> Words:
     text = b"\n".join([*texts, b""])  # a line break after each: no word passes from one text into the next
     data = np.frombuffer(text, np.uint8)
-    is_word = np.zeros(len(data) + 1, bool)
-    is_word[1:] = _is_word_byte()[data]
-    edges = np.flatnonzero(is_word[1:] != is_word[:-1])
-    start, end = edges[0::2], edges[1::2]
+    kind = np.zeros(len(data) + 2, np.uint8)
+    kind[1:-1] = _kinds(symbols=symbols)[data]
+    here = kind[1:-1]
+    start = np.flatnonzero((here > kind[:-2]) | (here == _SYMBOL))
+    end = np.flatnonzero(((here == _LETTER) & (kind[2:] != _LETTER)) | (here == _SYMBOL)) + 1
     sums = np.zeros(len(data) + 1, np.uint64)
     np.cumsum(_byte_table()[data] * _powers(len(data)), out=sums[1:])
     hashes = mix((sums[end] - sums[start]) * _inverse_powers(len(data))[start])
@@ -147,11 +152,12 @@ def _hash_piece(texts: list[bytes]) -> Words:
 
 
 @cache
-def _is_word_byte() -> NDArray[np.bool_]:
-    table = np.zeros(256, bool)
-    table[128:] = True  # outside ASCII, `normalise` has taken out whatever is not a word
-    for character in b"abcdefghijklmnopqrstuvwxyz0123456789":
-        table[character] = True
+def _kinds(*, symbols: bool) -> NDArray[np.uint8]:
+    table = np.zeros(256, np.uint8)
+    table[128:] = _LETTER  # beyond ASCII, `normalise` has taken out whatever is not a word
+    table[list(b"abcdefghijklmnopqrstuvwxyz0123456789")] = _LETTER
+    if symbols:
+        table[list(_SYMBOLS)] = _SYMBOL
     return table
 
 

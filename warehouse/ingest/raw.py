@@ -50,10 +50,25 @@ class Block:
                 if line and not line.isspace():
                     yield parse_line(self.first_row + i, line, self.encoding)
         elif self.batch is not None:
-            for i, value in enumerate(self.batch.to_pylist()):
-                yield parsed_row(self.first_row + i, json.dumps(value, ensure_ascii=False, default=str), value)
+            yield from _batch_rows(self.first_row, self.batch)
         else:
             yield from self.parsed
+
+
+def _batch_rows(first_row: int, batch: pa.RecordBatch) -> Iterator[RawRow]:
+    try:
+        values = batch.to_pylist()
+    except UnicodeDecodeError as error:
+        if batch.num_rows == 1:
+            bad = RowError("wrong_encoding", f"a text column is not utf-8: {error.reason}")
+            yield RawRow(first_row, error.object.decode(errors="backslashreplace"), None, bad)
+            return
+        half = batch.num_rows // 2
+        yield from _batch_rows(first_row, batch.slice(0, half))
+        yield from _batch_rows(first_row + half, batch.slice(half))
+        return
+    for i, value in enumerate(values):
+        yield parsed_row(first_row + i, json.dumps(value, ensure_ascii=False, default=str), value)
 
 
 def parse_line(row: int, line: bytes, encoding: str = "utf-8") -> RawRow:

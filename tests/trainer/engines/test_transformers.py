@@ -83,7 +83,8 @@ def test_greedy_equals_generate_of_transformers_without_padding(nursery):
 
 def test_logprob_sum_is_that_of_the_tempered_model(nursery):
     temperature = 0.8
-    for completion in nursery.generate([request(t.prompt, temperature=temperature) for t in TASKS[:4]]):
+    compared = 0
+    for completion in nursery.generate([request(t.prompt, temperature=temperature) for t in TASKS]):
         prompt = next(t.prompt for t in TASKS if t.prompt == completion.prompt_id)
         head = nursery.tokenizer(f"<|user|>{prompt}<|end|><|assistant|>")["input_ids"]
         tail = nursery.tokenizer(completion.response)["input_ids"] + [nursery.tokenizer.eos_token_id]
@@ -94,6 +95,8 @@ def test_logprob_sum_is_that_of_the_tempered_model(nursery):
         logp = torch.log_softmax(logits.double() / temperature, dim=-1)
         expected = logp[range(len(tail)), tail].sum().item()
         assert completion.logprob_sum == pytest.approx(expected, abs=1e-3)
+        compared += 1
+    assert compared >= 4
 
 
 def test_samples_of_one_prompt_differ_and_their_seeds_are_told(nursery):
@@ -105,18 +108,18 @@ def test_samples_of_one_prompt_differ_and_their_seeds_are_told(nursery):
 
 def test_frequencies_follow_the_model(nursery):
     """Inverse-CDF sampling with a seed a sample must draw from the model's own distribution."""
-    prompt = "What is 8 * 7?"
+    prompt = "Which of these is a fruit?\nA) saw\nB) pear\nC) blue\nD) ten"
     n = 2000
-    drawn = list(nursery.generate([request(prompt, s, max_tokens=3) for s in range(n)]))
+    drawn = list(nursery.generate([request(prompt, s, max_tokens=1, temperature=2.5) for s in range(n)]))
     counts = {}
     for c in drawn:
-        counts.setdefault((c.response, c.finish_reason), [0, math.exp(c.logprob_sum)])[0] += 1
+        counts.setdefault((c.response, round(c.logprob_sum, 3)), [0, math.exp(c.logprob_sum)])[0] += 1
     checked = 0
     for count, p in counts.values():
-        if 0.02 < p < 0.98:
+        if p > 0.01:
             checked += 1
             assert abs(count / n - p) < 5 * math.sqrt(p * (1 - p) / n)
-    assert checked
+    assert checked >= 3
 
 
 def test_top_p_keeps_to_the_nucleus(nursery):
