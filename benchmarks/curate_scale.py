@@ -321,7 +321,11 @@ def pandas(folder: Path) -> dict[str, float]:
         chosen = chosen.sample(frac=1.0, random_state=0)
         phases = []
         total = len(chosen)
-        for name, domains, share in (("code", ["code"], 0.1), ("code_math", ["code", "math"], 0.2), ("mixture", None, 1)):
+        for name, domains, share in (
+            ("code", ["code"], 0.1),
+            ("code_math", ["code", "math"], 0.2),
+            ("mixture", None, 1),
+        ):
             part = chosen if domains is None else chosen[chosen["domain"].isin(domains)]
             if domains is not None:
                 part = part.groupby("domain").head(int(total * share / len(domains)))

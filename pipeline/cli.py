@@ -251,7 +251,6 @@ def diff(session: Session, before: str, after: str, as_json: bool) -> None:  # n
     """
     from warehouse.diff import diff as compare
     from warehouse.diff import render
-
     from warehouse.releases import load_release
 
     found = compare(load_release(session.home.releases, before), load_release(session.home.releases, after))

@@ -12,9 +12,11 @@ MAX_DEPTH = 24
 MAX_DIGITS = 200
 MAX_EXPONENT = 10_000
 MAX_TOWER = 3
+MAX_POWERS = 60
 MAX_FACTORIAL = 5_000  # 16,000 digits: competition answers reach 2024!
 
 _NUMERAL = re.compile(r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]*)?")
+_DIGITS = re.compile("[0-9]+")
 _LONG_NUMERAL = re.compile(rf"[0-9]{{{MAX_DIGITS + 1},}}")
 _FACTORIAL = re.compile(r"([0-9,]+|[)}\]]|[A-Za-z])[ ]*(!+)(?!=)")
 _OPENING, _CLOSING = "([{", ")]}"
@@ -29,10 +31,12 @@ def exceeded(text: str) -> str | None:
     if depth(text) > MAX_DEPTH:
         return f"limit: brackets nested more than {MAX_DEPTH} deep"
     powers = text.replace("**", "^")
+    if powers.count("^") > MAX_POWERS:
+        return f"limit: {powers.count('^')} powers, at most {MAX_POWERS}"
+    if _tower_above(powers, MAX_TOWER):
+        return f"limit: exponents of exponents more than {MAX_TOWER} high"
     if _largest_exponent(powers) > MAX_EXPONENT:
         return f"limit: an exponent above {MAX_EXPONENT}"
-    if _tower(powers) > MAX_TOWER:
-        return f"limit: exponents of exponents more than {MAX_TOWER} high"
     if "!" in text and _factorial_too_large(text):
         return f"limit: a factorial above {MAX_FACTORIAL}, or of a product or power"
     return None
@@ -76,7 +80,7 @@ def group_at(text: str, start: int) -> str:
             if level == 0:
                 return text[start + 1 : end]
         return text[start + 1 :]
-    numeral = re.compile("[0-9]+").match(text, start)
+    numeral = _DIGITS.match(text, start)
     base = numeral[0] if numeral else text[start]
     rest = text[start + len(base) :].lstrip()
     # Written without braces, a tower leans on the parser: 9^9^9 is read as 9^(9^9).
@@ -84,20 +88,26 @@ def group_at(text: str, start: int) -> str:
 
 
 def _largest_exponent(text: str) -> int:
-    largest = 0
+    """Return a bound of the largest exponent; that of a bracket that holds powers multiplies theirs."""
+    stack, closed = [0], 0  # the largest exponent so far within each open bracket, and within the last closed one
     for position, character in enumerate(text):
-        if character == "^":
+        if character in _OPENING:
+            stack.append(0)
+        elif character in _CLOSING and len(stack) > 1:
+            closed = stack.pop()
+            stack[-1] = max(stack[-1], closed)
+        elif character == "^":
             exponent = _bound(group_at(text, position + 1))
-            base = text[:position].rstrip()
-            if base.endswith((")", "}", "]")) and "^" in (inside := base[_opening_of(base, len(base) - 1) :]):
-                exponent *= max(1, _largest_exponent(inside))  # (10^100)^100
-            largest = max(largest, exponent)
-    return largest
+            if text[:position].rstrip().endswith((")", "]", "}")):
+                exponent *= max(1, closed)  # (10^100)^100
+            stack[-1] = max(stack[-1], exponent)
+    return max(stack)
 
 
-def _tower(text: str) -> int:
-    heights = [1 + _tower(group_at(text, at + 1)) for at, character in enumerate(text) if character == "^"]
-    return max(heights, default=0)
+def _tower_above(text: str, height: int) -> bool:
+    """Whether exponents of exponents stand more than `height` high."""
+    powers = [at for at, character in enumerate(text) if character == "^"]
+    return bool(powers) and (height == 0 or any(_tower_above(group_at(text, at + 1), height - 1) for at in powers))
 
 
 def _bound(exponent: str) -> int:

@@ -56,7 +56,7 @@ def write_card(folder: Path, manifest: dict[str, Any], written: Written, funnel:
         _front_matter(manifest),
         _summary(manifest),
         _loading(manifest),
-        _contents(written.groups),
+        _contents(written),
         _funnel(funnel) if funnel is not None else "",
         _difficulty() if shown else "",
         _licences(written.groups),
@@ -117,10 +117,11 @@ def _loading(manifest: dict[str, Any]) -> str:
     )
 
 
-def _contents(groups: pl.DataFrame) -> str:
-    train = groups.filter(pl.col("part") == "train")
-    tables = []
-    for column in ("phase", "domain", "pool"):
+def _contents(written: Written) -> str:
+    train = written.groups.filter(pl.col("part") == "train")
+    by_phase = dict(train.group_by("phase").agg(pl.col("rows").sum()).iter_rows())
+    tables = [_table(["phase, in order", "rows"], [(p, by_phase[p]) for p in written.phases])]
+    for column in ("domain", "pool"):
         summed = train.group_by(pl.col(column).fill_null("unknown")).agg(pl.col("rows").sum())
         tables.append(_table([column, "rows"], summed.sort("rows", column, descending=[True, False]).rows()))
     return "## What is in `train`\n\n" + "\n\n".join(tables)
@@ -147,7 +148,7 @@ def _licences(groups: pl.DataFrame) -> str:
     )
     rows = counted.sort("source", "licence").rows()
     return (
-        "## Sources and licences\n\nEach row keeps the licence of its source; the strictest one binds the whole.\n\n"
+        "## Sources and licences\n\nEach row keeps the licence of its source: check the strictest before sharing the whole.\n\n"
         + _table(["source", "licence", "rows in train", "rows in heldout"], rows)
     )
 

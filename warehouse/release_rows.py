@@ -70,6 +70,7 @@ class Written:
     content: dict[str, str] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     prompts: int = 0  # in train, each counted once
+    phases: list[str] = field(default_factory=list)  # in the order of the curriculum
     groups: pl.DataFrame = field(default_factory=pl.DataFrame)
     histogram: pl.DataFrame = field(default_factory=pl.DataFrame)
 
@@ -105,6 +106,7 @@ def write_rows(inputs: ReleaseInputs, folder: Path, work: Path, bucket_rows: int
     _finish(written, "heldout", ROWS, parts.of("heldout"), folder)
     _finish(written, "decisions", DECISION_ROWS, parts.of("decisions"), folder, DECISION_ROW_GROUP_ROWS)
     written.prompts = curriculum.get_column("prompt_id").n_unique()
+    written.phases = curriculum.sort("position").get_column("phase").unique(maintain_order=True).to_list()
     written.groups = pl.concat(groups).group_by(GROUPS).agg(pl.col("rows", "prompts").sum()).sort(GROUPS)
     bins = ["domain", "selected", "bin"]
     written.histogram = pl.concat(histograms).group_by(bins).agg(pl.col("prompts").sum()).sort(bins)

@@ -52,6 +52,7 @@ def test_the_card_shows_funnel_plots_and_licences(tmp_path):
     release = release_of(tmp_path / "home")
     text = (release.folder / "README.md").read_text("utf-8")
     assert release.release_id in text
+    assert "| code | 1 |\n| mixture | 4 |" in text, "phases in the order of the curriculum"
     assert "| read | rows read | 15 |" in text
     assert "| select | left out: heldout | 2 |" in text
     assert "| gsm8k | MIT | 2 | 1 |" in text

@@ -19,7 +19,9 @@ from warehouse.settings.model import CurriculumSettings, PhaseSettings
 def selected(**domains):
     """Make prompts, named by domain and number, with rising scores."""
     rows = [
-        (f"{ord(name[0]):02x}{i:013x}{0:017x}", name, i / max(count, 1)) for name, count in domains.items() for i in range(count)
+        (f"{ord(name[0]):02x}{i:013x}{0:017x}", name, i / max(count, 1))
+        for name, count in domains.items()
+        for i in range(count)
     ]
     return pl.DataFrame(rows, schema={"prompt_id": pl.String, "domain": pl.String, "score": pl.Float64}, orient="row")
 
@@ -63,7 +65,9 @@ def test_interleaving_by_hand():
     assert names(laid) == ["c3", "l1", "m1", "c2", "c1", "l0", "m0", "c0"]
 
 
-@pytest.mark.parametrize(("order", "expected"), [("easy_first", ["c2", "c1", "c0"]), ("hard_first", ["c0", "c1", "c2"])])
+@pytest.mark.parametrize(
+    ("order", "expected"), [("easy_first", ["c2", "c1", "c0"]), ("hard_first", ["c0", "c1", "c2"])]
+)
 def test_order_within_a_domain(order, expected):
     prompts = selected(code=3)
     assert names(lay(prompts, {"name": "all"}, order=order)[0]) == expected

@@ -48,7 +48,9 @@ def test_changed_new_withdrawn_and_carried():
     )
     got = changes(previous.lazy(), new)
     conform(DECISIONS, got)
-    written = {(r["arm"], r["prompt_id"] and int(r["prompt_id"], 16)): (r["outcome"], r["value"]) for r in got.to_dicts()}
+    written = {
+        (r["arm"], r["prompt_id"] and int(r["prompt_id"], 16)): (r["outcome"], r["value"]) for r in got.to_dicts()
+    }
     assert written == {
         ("main", 2): ("drop", 0.5),
         ("main", 3): ("withdrawn", 0.5),
@@ -104,9 +106,13 @@ def test_replaying_the_changes_gives_the_full_decisions(made, compared):
         new = frame(*night)
         current = replay([h.lazy() for h in history])
         written = changes(current, new, compared=compared)
-        assert written.filter(pl.col.outcome == "carry")["value"].sum() + written.join(
-            new, on=KEYS, how="semi", nulls_equal=True
-        ).filter(~pl.col.outcome.is_in(["carry", "withdrawn"])).height == new.height
+        assert (
+            written.filter(pl.col.outcome == "carry")["value"].sum()
+            + written.join(new, on=KEYS, how="semi", nulls_equal=True)
+            .filter(~pl.col.outcome.is_in(["carry", "withdrawn"]))
+            .height
+            == new.height
+        )
         history.append(written)
         replayed = replay([h.lazy() for h in history]).collect()
         columns = [*KEYS, *compared]

@@ -184,7 +184,9 @@ def test_jeffreys_bounds_cut_off_the_tails_of_the_posterior(k, n):
     assert mass[grid > high[0]].sum() == pytest.approx(0.025, abs=2e-4)
 
 
-@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.8, 0.95, 0.99]))
+@given(
+    st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.8, 0.95, 0.99])
+)
 def test_the_interval_holds_the_rate(pair, confidence):
     k, n = pair
     low, high = jeffreys_bounds(np.array([k]), np.array([n]), confidence)
@@ -313,10 +315,18 @@ def test_on_real_rollouts(shared_data):
         prompt_id=pl.format("{}", pl.col.idx.cast(pl.String).str.zfill(32))
     )
     raw = raw.with_columns(sample=pl.int_range(pl.len()).over("prompt_id"))
-    common = {"role": pl.lit("scored"), "status": pl.when("correct").then(pl.lit("correct")).otherwise(pl.lit("incorrect"))}
+    common = {
+        "role": pl.lit("scored"),
+        "status": pl.when("correct").then(pl.lit("correct")).otherwise(pl.lit("incorrect")),
+    }
     rewards = raw.select("prompt_id", "sample", reward=pl.col.correct.cast(pl.Float64), source=pl.lit("rtv"), **common)
     rollouts = raw.select(
-        "prompt_id", "sample", "response", finish_reason=pl.lit("stop"), response_tokens=pl.lit(None, pl.Int64), **common
+        "prompt_id",
+        "sample",
+        "response",
+        finish_reason=pl.lit("stop"),
+        response_tokens=pl.lit(None, pl.Int64),
+        **common,
     )
     verdicts = raw.select("prompt_id", "sample", extracted=pl.col.pred.cast(pl.String), **common)
     got = difficulty(rewards.lazy(), rollouts.lazy(), verdicts.lazy(), RewardSettings()).collect()

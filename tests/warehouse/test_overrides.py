@@ -62,7 +62,9 @@ def test_a_bad_line_is_named(tmp_path, text, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(OverrideError, match=r"cannot read the overrides file .*none.jsonl.*Fix the path in `overrides`"):
+    with pytest.raises(
+        OverrideError, match=r"cannot read the overrides file .*none.jsonl.*Fix the path in `overrides`"
+    ):
         read_overrides(tmp_path / "none.jsonl")
 
 

@@ -10,7 +10,13 @@ from warehouse.curation.references import references
 from warehouse.schemas import REFERENCES, conform
 
 A, B, C, D = (letter * 32 for letter in "abcd")
-ROLLOUTS = {"prompt_id": pl.String, "role": pl.String, "sample": pl.Int64, "response": pl.String, "finish_reason": pl.String}
+ROLLOUTS = {
+    "prompt_id": pl.String,
+    "role": pl.String,
+    "sample": pl.Int64,
+    "response": pl.String,
+    "finish_reason": pl.String,
+}
 REWARDS = {"prompt_id": pl.String, "role": pl.String, "sample": pl.Int64, "reward": pl.Float64}
 
 

@@ -138,8 +138,13 @@ def _score(value: Any) -> float | None:
 
 
 def _pass_rate(settings: RolloutsSettings, row: Mapping[str, Any]) -> Iterator[Sample]:
-    rate = resolve(settings.rate, row)
-    return _counted(settings.name, _passes(rate, settings.samples or 0), settings.samples or 0)
+    """One rate of `samples` samples; or a list of rates, each of `samples` samples, which are then all one policy."""
+    rate, samples = resolve(settings.rate, row), settings.samples or 0
+    if not isinstance(rate, list):
+        return _counted(settings.name, _passes(rate, samples), samples)
+    counts = [_passes(r, samples) for r in rate]
+    passed = None if None in counts else sum(c for c in counts if c is not None)
+    return _counted(settings.name, passed, samples * len(rate))
 
 
 def _passes(rate: Any, samples: int) -> int | None:

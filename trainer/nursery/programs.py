@@ -83,8 +83,7 @@ def _function(
 ) -> NurseryTask:
     """A one-line function; the expected values come from `meaning`, which is written independently of `body`."""
     prompt = f"Write a Python function {name}({parameter}) that returns {what}."
-    rng = Random(prompt)  # the same prompt always has the same gold
-    inputs = _ints(rng) if parameter == "x" else _lists(rng)
+    inputs = _inputs(prompt, _ints if parameter == "x" else _lists, meaning)
     tests = [f"assert {name}({x!r}) == {meaning(x)!r}" for x in inputs]
     gold = json.dumps({"kind": "asserts", "tests": tests, "setup": ""})
     return NurseryTask(prompt, gold, "code", "code", level, f"def {name}({parameter}):\n    return {body}")
@@ -97,12 +96,24 @@ _ONE: tuple[tuple[str, str, str, Callable[[int, int], int]], ...] = (
 )
 
 
+_LIST_ITEMS = range(-9, 31)
+
+
 def _ints(rng: Random) -> list[int]:
     return [0, 1, *rng.sample(range(2, 60), 3), -rng.randint(1, 20)]
 
 
 def _lists(rng: Random) -> list[list[int]]:
-    return [[1], *([rng.randint(-9, 30) for _ in range(n)] for n in (3, 4, 6))]
+    return [[1], *(rng.choices(_LIST_ITEMS, k=n) for n in (3, 5, 9, 12))]
+
+
+def _inputs(prompt: str, draw: Callable[[Random], list[Any]], meaning: Callable[[Any], Any]) -> list[Any]:
+    """Draw inputs on which no constant passes; they follow from the prompt, so that it always has the same gold."""
+    rng = Random(prompt)
+    while True:
+        inputs = draw(rng)
+        if len({repr(meaning(x)) for x in inputs}) >= 3:
+            return inputs
 
 
 def _write_one(rng: Random, level: int) -> NurseryTask:
@@ -152,14 +163,21 @@ def _write_pipeline(rng: Random, level: int) -> NurseryTask:
     """Map, filter and fold in one expression; level 5 filters twice and is rare in training."""
     map_what, map_body, mapped = rng.choice(_MAPS)
     chosen = rng.sample(_FILTERS, 2 if level >= 5 else 1)
-    limits = [rng.randint(2, 9) for _ in chosen]
+
+    def kept(x: int) -> bool:
+        return all(holds(x, n) for (_, _, holds), n in zip(chosen, limits, strict=True))
+
+    while True:
+        limits = [rng.randint(2, 9) for _ in chosen]
+        if sum(map(kept, _LIST_ITEMS)) >= 2:  # neither impossible together, nor next to it
+            break
     fold_what, fold_body = rng.choice((("a list of {}", "[{}]"), ("the sum of {}", "sum({})")))
     what = " and ".join(f.format(n) for (f, _, _), n in zip(chosen, limits, strict=True))
     condition = " and ".join(f.format(n) for (_, f, _), n in zip(chosen, limits, strict=True))
 
     def meaning(xs: list[int]) -> list[int] | int:
-        kept = [mapped(x) for x in xs if all(f(x, n) for (_, _, f), n in zip(chosen, limits, strict=True))]
-        return kept if fold_body == "[{}]" else sum(kept)
+        values = [mapped(x) for x in xs if kept(x)]
+        return values if fold_body == "[{}]" else sum(values)
 
     return _function(
         level,

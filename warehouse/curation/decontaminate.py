@@ -3,7 +3,7 @@
 A prompt overlaps with an item of a set
 
 - `exact`: when both have the same words;
-- `whole`: when the item is shorter than an n-gram, has at least `WHOLE_WORDS` words, and all of it stands in the prompt;
+- `whole`: when the item is shorter than an n-gram, has at least `WHOLE_WORDS` words, and the prompt holds all of it;
 - `ngram`: when `n` consecutive words of the item stand in the prompt.
 
 Words are compared in NFKC, case folded, without punctuation. Shorter items than `WHOLE_WORDS` count only when exact:
@@ -51,7 +51,7 @@ def evaluation_items(sets: Sequence[EvaluationSet], base: Path, prompts: pl.Lazy
         prompts: the `prompts` table, for sets that are the `eval` pool of a source.
 
     Raises:
-        InputError: a file is missing, or a row of it cannot be read: a set that is not all there cannot be searched for.
+        InputError: a file is missing, or a row of it cannot be read: an item left out would be an overlap not seen.
     """
     frames = [pl.DataFrame(schema=ITEMS)]
     for chosen in sets:

@@ -16,15 +16,19 @@ def agreement(verdicts: pl.LazyFrame) -> pl.LazyFrame:
     them that gave the most common answer; a response without an answer agrees with nobody. Both are null where
     nothing could be judged, and `majority_agreement` is null where nobody gave an answer.
     """
-    answers = (
+    # Answers are told apart by a 64-bit hash, which is much faster than by text; of 16 answers to a prompt, two different
+    # ones have the same hash once in 10^17 prompts.
+    answer = pl.when(pl.col.extracted.is_not_null()).then(pl.col.extracted.hash())
+    return (
         verdicts.filter(pl.col.role == "scored", pl.col.status.is_in(DECIDED))
-        .group_by("prompt_id", "extracted")
-        .agg(votes=pl.len().cast(pl.Int64))
-    )
-    given = pl.col.extracted.is_not_null()
-    return answers.group_by("prompt_id").agg(
-        distinct_answers=given.sum().cast(pl.Int64),
-        majority_agreement=pl.col.votes.filter(given).max() / pl.col.votes.sum(),
+        .select("prompt_id", answer=answer)
+        .group_by("prompt_id")
+        .agg(votes=pl.col.answer.drop_nulls().unique_counts(), judged=pl.len())
+        .select(
+            "prompt_id",
+            distinct_answers=pl.col.votes.list.len().cast(pl.Int64),
+            majority_agreement=pl.col.votes.list.max() / pl.col.judged,
+        )
     )
 
 

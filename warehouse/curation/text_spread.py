@@ -75,14 +75,13 @@ def _spread(rewards: pl.LazyFrame, rollouts: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _widest(responses: pl.Series) -> pl.Series:
-    """Return the largest pairwise distance of each list of texts."""
-    frame = pl.DataFrame({"list": responses}).with_row_index("row")
-    pairs = pl.concat(
-        frame.select("row", a=pl.col.list.list.get(i, null_on_oob=True), b=pl.col.list.list.get(j, null_on_oob=True))
-        for i, j in combinations(range(MAX_RESPONSES), 2)
-    ).drop_nulls()
-    distance = cpdist(
-        pairs["a"].to_list(), pairs["b"].to_list(), scorer=Levenshtein.normalized_distance, dtype=np.float64
-    )
-    widest = pairs.select("row", distance=pl.Series(distance, dtype=pl.Float64)).group_by("row").max()
-    return frame.join(widest, on="row", how="left", maintain_order="left")["distance"]
+    """Return the largest pairwise distance of each list of texts; null where there are fewer than two."""
+    texts = [responses.list.get(i, null_on_oob=True) for i in range(MAX_RESPONSES)]
+    widest = np.full(len(responses), np.nan)
+    for i, j in combinations(range(MAX_RESPONSES), 2):
+        both = texts[j].is_not_null()  # lists have no nulls, so the i-th is there as well
+        rows = np.flatnonzero(both.to_numpy())
+        a, b = texts[i].filter(both).to_list(), texts[j].filter(both).to_list()
+        distance = cpdist(a, b, scorer=Levenshtein.normalized_distance, dtype=np.float64, workers=-1)
+        widest[rows] = np.fmax(widest[rows], distance)
+    return pl.Series(widest, nan_to_null=True)

@@ -2,8 +2,8 @@
 
 A word is a maximal run of letters and digits of the normalised text (NFKC, case folded). A character of a script that
 is written without spaces is a word by itself, and so is a mathematical symbol beyond ASCII. The hashes are ours: what is
-stored stays comparable across library versions. h(word) = mix(sum over its bytes of table[byte] * P^position), modulo
-2^64.
+stored stays comparable across library versions. A word's hash is mix(sum over its bytes of table[byte] * P^position),
+modulo 2^64.
 """
 
 from __future__ import annotations

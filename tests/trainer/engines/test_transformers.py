@@ -108,9 +108,9 @@ def test_samples_of_one_prompt_differ_and_their_seeds_are_told(nursery):
 
 def test_frequencies_follow_the_model(nursery):
     """Inverse-CDF sampling with a seed a sample must draw from the model's own distribution."""
-    prompt = "Which of these is a fruit?\nA) saw\nB) pear\nC) blue\nD) ten"
+    prompt = "What does this Python code print?\nx = 7\nx = x * 8 + 5\nprint(x)"
     n = 2000
-    drawn = list(nursery.generate([request(prompt, s, max_tokens=1, temperature=2.5) for s in range(n)]))
+    drawn = list(nursery.generate([request(prompt, s, max_tokens=1, temperature=2.0) for s in range(n)]))
     counts = {}
     for c in drawn:
         counts.setdefault((c.response, round(c.logprob_sum, 3)), [0, math.exp(c.logprob_sum)])[0] += 1

@@ -71,21 +71,13 @@ def test_counts(tmp_path, seed):
 
 
 def test_near_duplicates_are_near_and_nothing_else_is(files):
-    found = {
-        canonical_text(r["question"]): r["answer"]
-        for r in rows(files["original"] + files["new"])
-        if r and r["question"]
-    }
+    asked = [r for r in rows(files["original"] + files["new"]) if r and r["question"]]
+    found = {canonical_text(r["question"]): r["answer"] for r in asked}
     texts = [t for t in found if t]
-    near = [
-        (a, b) for i, a in enumerate(texts) for b in texts[:i] if found[a] == found[b] and overlap(a, b) > 0.8
-    ]  # fmt: skip
-    assert len(near) == demo.NEAR_DUPLICATES
-    assert all(overlap(a, b) > 0.9 for a, b in near)
-    middling = [
-        1 for i, a in enumerate(texts) for b in texts[:i] if found[a] == found[b] and 0.6 < overlap(a, b) <= 0.8
-    ]
-    assert not middling
+    pairs = [(a, b) for i, a in enumerate(texts) for b in texts[:i] if found[a] == found[b]]
+    overlaps = [overlap(a, b) for a, b in pairs]
+    assert sum(o > 0.9 for o in overlaps) == demo.NEAR_DUPLICATES
+    assert not [o for o in overlaps if 0.6 < o <= 0.9]
 
 
 def test_only_the_planted_prompts_are_contaminated(files):

@@ -157,4 +157,4 @@ def test_the_same_prompt_always_has_the_same_gold():
 
 def test_asking_for_more_than_there_is_says_so():
     with pytest.raises(ValueError, match="distinct prompts for mix"):
-        generate_tasks(10_000, 0, {"math": 1.0}, {2: 1.0})
+        generate_tasks(200, 0, {"instruction": 1.0}, {1: 1.0})
