@@ -33,7 +33,8 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     """
     rollouts = view.scan_builds("rollouts", [view.live["rollouts", build.batch, build.variant]])
     scores = rollouts.select("prompt_id", "role", "sample", pl.col("recorded_score").alias("reward"))
-    table = references(golds(run.project, view, build.batch).frame, rollouts, scores).collect()
+    rolled_out = golds(run.project, view, build.batch).frame.join(rollouts, on="prompt_id", how="semi")
+    table = references(rolled_out, rollouts, scores).collect()
     writer.write("references", table)
     kinds = dict(table.group_by("kind").len().sort("kind").iter_rows())
     return Written({"rows": table.height, **{f"kind_{k}": n for k, n in kinds.items()}})

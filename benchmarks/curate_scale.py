@@ -3,15 +3,16 @@
     python benchmarks/curate_scale.py                      # 100k, 300k, 1m; results/curate_scale.{json,md}
     python benchmarks/curate_scale.py --sizes 5m --append  # one more size into the same results
 
-Every measurement is a process of its own, so that its peak memory is its own. Four of them:
+Every measurement is a process of its own, so that its peak memory is its own. Five of them:
 
-- preppo: difficulty, selection, decisions, curriculum, and the release's train file, from Parquet to Parquet;
+- preppo: difficulty, selection, decisions, curriculum and the release, from Parquet to Parquet;
 - floor: what no implementation can leave out: reading the same columns, one bare group-by of the rewards, and
   writing the same outputs with the same writer and codec. The ratio of the two is what curation itself costs;
 - text: the text columns of difficulty alone (edit distances and lengths), which read every response;
-- pandas: the same work in plain pandas.
+- again: the decisions of a second night, in which nothing changed;
+- pandas: the same work in plain pandas, with a train file in place of the release.
 
-Inputs are synthetic: prompts of lognormal length, about 1 KB of words; pass rates from Beta(0.4, 0.8); one in 40 rewards
+Inputs are synthetic: prompts of lognormal length, about 1 KB of words; pass rates from Beta(0.4, 0.8); one reward in 40
 is null; four domains, two reward sources.
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import resource
 import shutil
@@ -26,10 +28,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -42,7 +43,12 @@ from warehouse.curation.difficulty import difficulty  # noqa: E402
 from warehouse.curation.selection import select, selection_decisions  # noqa: E402
 from warehouse.curation.text_spread import text_spread  # noqa: E402
 from warehouse.decisions import changes  # noqa: E402
+from warehouse.releases import ReleaseInputs, write_release  # noqa: E402
+from warehouse.schemas import REFERENCES  # noqa: E402
 from warehouse.settings.model import ArmSettings, CurriculumSettings, RewardSettings  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
 SAMPLES = 16
@@ -56,8 +62,17 @@ READ = {  # what curation reads of each input
     "verdicts": ["prompt_id", "role", "sample", "status", "extracted"],
     "prompts": ["prompt_id", "pool", "split", "domain", "gold_conflict", "messages", "verifier", "ground_truth"],
 }
-OUTPUTS = ("difficulty", "selection", "decisions", "curriculum", "train")
+OUTPUTS = (
+    "difficulty",
+    "selection",
+    "decisions",
+    "curriculum",
+    "release-train",
+    "release-heldout",
+    "release-decisions",
+)
 WRITER: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "row_group_size": 50_000}
+POLICY = "0" * 32
 ARM = ArmSettings()
 REWARD = RewardSettings(text_columns=False)
 
@@ -160,21 +175,23 @@ def preppo(folder: Path) -> dict[str, float]:
         standing = ["prompt_id", "pool", "split", "domain", "gold_conflict"]
         stored = pl.scan_parquet(folder / "difficulty.parquet")
         candidates = scan["prompts"].select(standing).join(stored, on="prompt_id", how="left").collect()
-        selection = select(candidates.with_columns(policy_id=pl.lit("0" * 32)), ARM, REWARD)
+        selection = select(candidates.with_columns(policy_id=pl.lit(POLICY)), ARM, REWARD)
         selection.write_parquet(folder / "selection.parquet", **WRITER)
     with timed(times, "decisions"):
-        decided = selection_decisions(selection, ARM, "0" * 32, candidates=candidates)
+        decided = selection_decisions(selection, ARM, POLICY, candidates=candidates)
         written = changes(decided.clear().lazy(), decided)
         written.write_parquet(folder / "decisions.parquet", **WRITER)
     with timed(times, "curriculum"):
         chosen = selection.filter("selected").select("prompt_id")
         chosen = chosen.join(candidates.select("prompt_id", "domain", "mean"), on="prompt_id")
-        del candidates, selection, written
+        del candidates, selection, written, decided
         ordered, _ = curriculum(chosen, CurriculumSettings(), ARM.name)
         ordered.write_parquet(folder / "curriculum.parquet", **WRITER)
-    del decided
+    del ordered
     with timed(times, "release"):
-        release(folder, ordered, scan["prompts"])
+        written = release(folder)
+    for name in ("train", "heldout", "decisions"):
+        (folder / f"release-{name}.parquet").symlink_to(written / f"{name}.parquet")
     return times
 
 
@@ -188,12 +205,28 @@ def again(folder: Path) -> dict[str, float]:
     return times
 
 
-def release(folder: Path, ordered: pl.DataFrame, prompts: pl.LazyFrame) -> None:
-    """Write the train file: the curriculum's rows in order, with all that a trainer reads."""
-    measured = pl.scan_parquet(folder / "difficulty.parquet").select("prompt_id", "mean", "variance", "pass_rate")
-    held = prompts.select("prompt_id", "messages", "domain", "verifier", "ground_truth")
-    train = ordered.lazy().join(held, on="prompt_id").join(measured, on="prompt_id", how="left").sort("position")
-    train.sink_parquet(folder / "train.parquet", **WRITER)
+def release(folder: Path) -> Path:
+    """Write a release: train, held-out rows and decisions, hashed, with manifest and card."""
+
+    def scan(name: str, **more: Any) -> pl.LazyFrame:
+        return pl.scan_parquet(folder / f"{name}.parquet").with_columns(**more)
+
+    absent = {c: pl.lit(None, pl.String) for c in ("raw_text", "licence", "key", "extra", "tools")}
+    inputs = ReleaseInputs(
+        arm=ARM.name,
+        prompts=scan("prompts", source=pl.lit("synthetic"), batch=pl.lit("000001"), **absent),
+        curriculum=scan("curriculum"),
+        selection=scan("selection"),
+        difficulty=scan("difficulty", policy_id=pl.lit(POLICY)),
+        references=pl.LazyFrame(schema=REFERENCES.schema),
+        decisions=scan("decisions", batch=pl.lit("corpus")),
+        policy={},
+        policy_hash=POLICY,
+        inputs={},
+        code_version="benchmark",
+        policy_ids=(POLICY,),
+    )
+    return write_release(folder / "releases", inputs).folder
 
 
 def floor(folder: Path) -> dict[str, float]:
@@ -370,7 +403,9 @@ def child(what: str, folder: Path, prompts: int) -> None:
         steps = MEASUREMENTS[what](folder)
     seconds = sum(steps.values()) or time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    print(json.dumps({"seconds": round(seconds, 2), "peak_gib": round(peak, 2), "steps": steps}))
+    cpu = time.process_time()
+    result = {"seconds": round(seconds, 2), "cpu_s": round(cpu, 2), "peak_gib": round(peak, 2), "steps": steps}
+    print(json.dumps(result))
 
 
 def run(what: str, folder: Path, prompts: int) -> dict[str, Any]:
@@ -380,6 +415,7 @@ def run(what: str, folder: Path, prompts: int) -> dict[str, Any]:
         lines = done.stderr.strip().splitlines() or [f"killed by signal {-done.returncode}"]
         return {"failed": lines[-1]}
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    result["load"] = round(os.getloadavg()[0], 1)  # above the number of cores, others slowed this down
     result["steps"] = {name: round(s, 2) for name, s in result["steps"].items()}
     return result
 
@@ -433,8 +469,6 @@ STEPS = ("difficulty", "selection", "decisions", "curriculum", "release")
 
 def report(results: list[dict[str, Any]]) -> None:
     RESULTS.mkdir(exist_ok=True)
-    import os
-
     host = {
         "cores": os.cpu_count(),
         "machine": platform.machine(),
@@ -443,11 +477,15 @@ def report(results: list[dict[str, Any]]) -> None:
     }
     results = sorted(results, key=lambda r: int(r["prompts"]))
     (RESULTS / "curate_scale.json").write_text(json.dumps({"host": host, "results": results}, indent=1) + "\n")
-    heading = (
-        f"# Curation at scale\n\nMade by `python benchmarks/curate_scale.py`: {SAMPLES} rewards a prompt, prompts of about 1 KB, "
-        f"{host['cores']} cores, Polars {pl.__version__}. Seconds and peak memory; every cell is its own process. The floor reads the "
-        "same columns, does one bare group-by and writes the same outputs.\n\n"
-    )
+    heading = f"""# Curation at scale
+
+Made by `python benchmarks/curate_scale.py`: {SAMPLES} rewards a prompt, prompts of about 1 KB, {host["cores"]} cores,
+Polars {pl.__version__}. Seconds and peak memory; every cell is a process of its own. Curation is difficulty, selection,
+decisions, curriculum and the release. The floor reads the same columns, does one bare group-by and writes the same
+outputs with the same writer and codec; the ratio is that of the two. An unchanged night finds that no decision
+changed. Text columns (edit distances) are not part of curation's time. pandas writes a plain train file, no release.
+
+"""
     (RESULTS / "curate_scale.md").write_text(heading + table(results) + "\n")
 
 

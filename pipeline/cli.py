@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from rich.console import Console
@@ -17,8 +17,9 @@ from warehouse.store import Store
 
 if TYPE_CHECKING:
     from assets.project import Project
+    from warehouse.output import Format
 
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else 140)  # piped output has no width of its own
 err = Console(stderr=True)
 
 
@@ -215,7 +216,7 @@ def sql(session: Session, query: str, form: str, target: Path | None) -> None:
     from warehouse.output import write_output
     from warehouse.queries import query as ask
 
-    write_output(ask(session.store.snapshot(), query), form, target)
+    write_output(ask(session.store.snapshot(), query), cast("Format", form), target or sys.stdout)
 
 
 @main.command()
@@ -230,11 +231,12 @@ def explain(session: Session, prompt: str, as_json: bool) -> None:  # noqa: FBT0
       preppo explain 3f2a9c
       preppo explain "What is 17 + 25?"
     """
+    from warehouse.explain import as_json as story_json
     from warehouse.explain import explain as tell
-    from warehouse.explain import render
+    from warehouse.render import render_story
 
     story = tell(session.store.snapshot(), session.home.releases, prompt)
-    out.print_json(story.as_json()) if as_json else out.print(render(story))
+    out.print_json(story_json(story)) if as_json else out.print(render_story(story))
 
 
 @main.command()
@@ -249,12 +251,13 @@ def diff(session: Session, before: str, after: str, as_json: bool) -> None:  # n
     Example:
       preppo diff 8c1f latest
     """
+    from warehouse.diff import as_json as diff_json
     from warehouse.diff import diff as compare
-    from warehouse.diff import render
     from warehouse.releases import load_release
+    from warehouse.render import render_diff
 
     found = compare(load_release(session.home.releases, before), load_release(session.home.releases, after))
-    out.print_json(found.as_json()) if as_json else out.print(render(found))
+    out.print_json(diff_json(found)) if as_json else out.print(render_diff(found))
 
 
 @main.group(cls=Group)
@@ -310,9 +313,11 @@ def release_rebuild(session: Session, release_id: str) -> None:
     Example:
       preppo release rebuild latest
     """
-    from warehouse.releases import load_release, rebuild
+    from pipeline.show import render_rebuilt
+    from warehouse.rebuild import rebuild
+    from warehouse.releases import load_release
 
-    report = rebuild(session.home, load_release(session.home.releases, release_id))
-    out.print(report.text)
-    if not report.same:
+    rebuilt = rebuild(session.home, load_release(session.home.releases, release_id))
+    out.print(render_rebuilt(rebuilt))
+    if not (rebuilt.same_id and all(rebuilt.matches.values())):
         sys.exit(1)

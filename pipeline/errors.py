@@ -6,7 +6,11 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from warehouse.curation.overrides import OverrideError
 from warehouse.ingest.raw import InputError
+from warehouse.output import OutputError
+from warehouse.queries import QueryError
+from warehouse.release_rows import ReleaseError
 from warehouse.settings import SettingsError
 from warehouse.store import StoreError
 
@@ -37,10 +41,12 @@ def guarded(console: Console) -> Iterator[None]:
     """Turn the errors that people can do something about into one message and an exit code."""
     try:
         yield
-    except (SettingsError, InputError) as error:
+    except (SettingsError, InputError, OverrideError, OutputError, QueryError) as error:
         _stop(console, str(error), 2)
     except LookupError as error:
         _stop(console, str(error.args[0]) if error.args else str(error), 3)
+    except ReleaseError as error:
+        _stop(console, str(error), 3)
     except (StoreError, RunFailedError) as error:
         _stop(console, str(error), 1)
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from warehouse.rebuild import Rebuilt
     from warehouse.releases import Release
 
 
@@ -48,6 +49,17 @@ def render_release(release: Release) -> Group:
         facts.add_row(name, str(value))
     loads = f'datasets.load_dataset("{release.folder}")'
     return Group(facts, "", f"load it with {loads}; is it unchanged? preppo release rebuild {release.release_id[:12]}")
+
+
+def render_rebuilt(rebuilt: Rebuilt) -> str:
+    """Return what came of a rebuild, a line a file."""
+    lines = [f"{name}: {'the same bytes' if same else 'differs'}" for name, same in sorted(rebuilt.matches.items())]
+    verdict = (
+        "rebuilt: the same release"
+        if all(rebuilt.matches.values()) and rebuilt.same_id
+        else "the rebuilt release differs"
+    )
+    return "\n".join([*lines, verdict, f"id {rebuilt.release_id}"])
 
 
 def _sums(counts: dict[str, int]) -> str:

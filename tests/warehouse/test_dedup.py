@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from warehouse.curation import dedup, neighbours
 from warehouse.curation.dedup import bands_of, is_heldout, resolve
-from warehouse.curation.identity import prompt_id
+from warehouse.curation.identity import gold_hash, prompt_id
 from warehouse.curation.minhash import Bands, band_keys, choose_bands, from_bytes, signatures, to_bytes
 from warehouse.schemas import SIGNATURES
 from warehouse.settings import IngestSettings
@@ -87,8 +87,6 @@ def test_signatures_do_not_depend_on_the_company():
     assert np.array_equal(whole[700:703], signatures(texts[700:703], shingle_words=3, size=64))
 
 
-# --- the rules ---------------------------------------------------------------------------------------------------------
-
 VOCABULARY = [f"word{i}" for i in range(400)]
 
 
@@ -115,10 +113,10 @@ def frame(rows):
     return pl.DataFrame(
         {
             "prompt_id": [prompt_id([("user", t)]) for t, _, _ in rows],
-            "gold_hash": [g and f"{int(g):032x}" for _, g, _ in rows],
+            "gold_hash": [gold_hash(g) for _, g, _ in rows],
             "pool": [p for *_, p in rows],
         },
-        schema_overrides={"gold_hash": pl.String},
+        schema_overrides={"prompt_id": pl.String, "gold_hash": pl.String, "pool": pl.String},
     )
 
 
@@ -257,7 +255,7 @@ def test_no_held_out_prompt_has_a_neighbour_in_train(tmp_path):
             for _ in range(rng.choice([1, 2, 4])):
                 words[rng.randrange(60)] = rng.choice(VOCABULARY)
     config = IngestSettings(heldout_share=0.3)
-    found, stored = run(rows, config, tmp_path)
+    _, stored = run(rows, config, tmp_path)
     signature = from_bytes(stored["signature"].to_list(), 128)
     split = stored["split"].to_numpy()
     held, train = signature[split == "heldout"], signature[split == "train"]
@@ -266,7 +264,22 @@ def test_no_held_out_prompt_has_a_neighbour_in_train(tmp_path):
     # Pairs that never share a band are not seen: at most 2% right at the threshold, fewer above.
     assert np.mean(np.array(close) >= config.heldout_neighbour_threshold) < 0.02
     assert max(close) < 0.7
-    assert "split_conflict" in found["reason_code"].to_list()
+
+
+def test_a_row_between_a_held_out_and_a_trained_one_goes(tmp_path):
+    rng = random.Random(6)
+    config = IngestSettings(heldout_share=0.5)
+    for _ in range(20):
+        words = [f"u{rng.getrandbits(40)}" for _ in range(160)]
+        one, two, between = words[:120], words[40:], words[20:140]
+        rows = [(" ".join(w), None, "new") for w in (one, two, between)]
+        found, _ = run(rows, config, tmp_path)
+        splits = found["split"].to_list()
+        if splits[0] == splits[1]:
+            assert splits[2] == splits[0]
+        else:
+            assert found["reason_code"].to_list() == [None, None, "split_conflict"]
+            assert found["matched_prompt_id"][2] == found["prompt_id"][splits.index("heldout")]
 
 
 def test_the_held_out_share_is_met():
@@ -280,10 +293,13 @@ def test_one_template_costs_no_more_than_its_rows(tmp_path, monkeypatch):
     """Every row meets every other: pairs compared must grow with rows, not with their square."""
     compared = []
     similarity = dedup._NearPass._similarity
-    monkeypatch.setattr(
-        dedup._NearPass, "_similarity", lambda self, a, b: (compared.append(len(a)), similarity(self, a, b))[1]
-    )
-    text = "Please read the following carefully and answer in one short sentence of at most ten words what is {} and why {}"
+
+    def counted(self, one, two):
+        compared.append(len(one))
+        return similarity(self, one, two)
+
+    monkeypatch.setattr(dedup._NearPass, "_similarity", counted)
+    text = "Please read this carefully and answer in one short sentence of at most ten words what is {} and why {}"
     config = IngestSettings(near_duplicate_threshold=1.0, heldout_share=0.0)
     totals = []
     for count in (1500, 3000):
@@ -294,10 +310,9 @@ def test_one_template_costs_no_more_than_its_rows(tmp_path, monkeypatch):
 
 
 def test_other_sizes_in_earlier_batches_are_refused(tmp_path):
-    rows = [(" ".join(VOCABULARY[:60]), None, "new")]
-    _, stored = run(rows, IngestSettings(signature_size=64), tmp_path)
-    other = stored.with_columns(
-        bands=pl.Series(band_keys(signatures([rows[0][0]], shingle_words=3, size=128), Bands(4, 32)).tolist())
-    )
+    text = " ".join(VOCABULARY[:60])
+    _, stored = run([(text, None, "new")], IngestSettings(signature_size=64), tmp_path)
+    keys = band_keys(signatures([text], shingle_words=3, size=128), Bands(4, 32))
+    stored = stored.with_columns(bands=pl.Series(keys.tolist()))
     with pytest.raises(ValueError, match="ingest all batches anew"):
-        run([(rows[0][0] + " more", None, "new")], IngestSettings(), tmp_path, other.lazy())
+        run([(text + " more", None, "new")], IngestSettings(), tmp_path, stored.lazy())

@@ -189,7 +189,7 @@ def test_a_rule_without_its_columns_says_so():
 
 
 def test_a_candidate_listed_twice_is_refused():
-    with pytest.raises(ValueError, match="1 candidates are listed more than once, the first is prompt 0{31}1"):
+    with pytest.raises(ValueError, match=r"1 candidates are listed more than once, the first is prompt 0{31}1"):
         select(frame(candidate(1, 2), candidate(1, 3)), ArmSettings(), SETTINGS)
 
 

@@ -16,8 +16,8 @@ def agreement(verdicts: pl.LazyFrame) -> pl.LazyFrame:
     them that gave the most common answer; a response without an answer agrees with nobody. Both are null where
     nothing could be judged, and `majority_agreement` is null where nobody gave an answer.
     """
-    # Answers are told apart by a 64-bit hash, which is much faster than by text; of 16 answers to a prompt, two different
-    # ones have the same hash once in 10^17 prompts.
+    # Answers are told apart by a 64-bit hash, much faster than by text: among 16 answers, two that differ have the same
+    # hash in one of 10^17 prompts.
     answer = pl.when(pl.col.extracted.is_not_null()).then(pl.col.extracted.hash())
     return (
         verdicts.filter(pl.col.role == "scored", pl.col.status.is_in(DECIDED))
