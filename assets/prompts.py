@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
-from warehouse.ingest.batch import SourceFile, ingest_batch
 
 from assets.checks import PROMPT_CHECKS
 from assets.progress import report
 from assets.stages import Run, Stage, StageFailedError, Written
 from warehouse.hashing import json_hash
+from warehouse.ingest.batch import SourceFile, ingest_batch
 from warehouse.ledger import Build
 from warehouse.settings import outcome_hash
 
 if TYPE_CHECKING:
     from assets.project import Project
     from warehouse.batches import Batch
-    from warehouse.settings import Settings
+    from warehouse.settings import Settings, SourceSettings
     from warehouse.store import Snapshot, StageWriter
 
 REJECTED = ("duplicate", "near_duplicate", "quarantined", "filtered")
@@ -36,7 +36,7 @@ def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
     return [Build("prompts", batch, inputs, STAGE.code_version, _policy_hash(project.settings, mappings))]
 
 
-def _policy_hash(settings: Settings, mappings: list[object]) -> str:
+def _policy_hash(settings: Settings, mappings: list[SourceSettings]) -> str:
     # Evaluation sets decide contamination, a stage of its own; adding one must not read every source again.
     own = settings.ingest.model_copy(update={"evaluation_sets": [], "decontamination_words": 13})
     return outcome_hash(own, mappings)

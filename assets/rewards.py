@@ -58,7 +58,7 @@ def _routes(known: pl.DataFrame) -> pl.DataFrame:
     for verifier, has_gold, has_text, has_score in cases.iter_rows():
         source = route(verifier if has_text else None, "" if has_gold else None, has_score)
         rows.append((verifier, has_gold, has_text, has_score, source, _why_none(verifier, has_gold=has_gold)))
-    schema = {**{c: cases.schema[c] for c in case}, "source": pl.String, "no_source": pl.String}
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {**cases.schema, "source": pl.String, "no_source": pl.String}
     table = pl.DataFrame(rows, schema=schema, orient="row")
     return known.join(table, on=case, how="left", nulls_equal=True).select("prompt_id", "source", "no_source")
 

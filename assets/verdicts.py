@@ -48,7 +48,8 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     done = writer.written("verdicts").select("prompt_id").unique().collect()
     todo = sizes.join(done, on="prompt_id", how="anti").sort("prompt_id")
     before = view.scan_builds("verdicts", [writer.previous]) if writer.previous else None
-    total, finished = int(sizes["rows"].sum()), int(sizes["rows"].sum() - todo["rows"].sum())
+    total = sum(sizes["rows"])
+    finished = total - sum(todo["rows"])
     with VerifierPool(workers=run.project.workers) as pool:
         for first, last in _ranges(todo):
             inside = pl.col("prompt_id").is_between(pl.lit(first), pl.lit(last))

@@ -50,27 +50,22 @@ from warehouse.settings.model import ArmSettings, CurriculumSettings, RewardSett
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+Steps = dict[str, tuple[float, float]]  # seconds of wall clock and of processor, by step
 RESULTS = REPOSITORY / "benchmarks" / "results"
 SAMPLES = 16
 CHUNK = 50_000  # prompts generated at a time
 SIZES = {"100k": 100_000, "300k": 300_000, "1m": 1_000_000, "5m": 5_000_000}
 TEXT_LIMIT = 300_000  # larger corpora get no responses: the files would be tens of gigabytes
 PANDAS_LIMIT = 1_000_000
-READ = {  # what curation reads of each input
+READ = {  # what the steps before the release read of each input
     "rewards": ["prompt_id", "sample", "reward", "source", "status"],
     "rollouts": ["prompt_id", "role", "sample", "finish_reason", "response_tokens"],
     "verdicts": ["prompt_id", "role", "sample", "status", "extracted"],
-    "prompts": ["prompt_id", "pool", "split", "domain", "gold_conflict", "messages", "verifier", "ground_truth"],
+    "prompts": ["prompt_id", "pool", "split", "domain", "gold_conflict"],
 }
-OUTPUTS = (
-    "difficulty",
-    "selection",
-    "decisions",
-    "curriculum",
-    "release-train",
-    "release-heldout",
-    "release-decisions",
-)
+RELEASED = ["prompt_id", "pool", "split", "domain", "messages", "verifier", "ground_truth"]
+CURATED = ("difficulty", "selection", "decisions", "curriculum")
+RELEASE = ("release-train", "release-heldout", "release-decisions")
 WRITER: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "row_group_size": 50_000}
 POLICY = "0" * 32
 ARM = ArmSettings()
@@ -78,10 +73,12 @@ REWARD = RewardSettings(text_columns=False)
 
 
 @contextmanager
-def timed(times: dict[str, float], name: str) -> Iterator[None]:
-    start = time.perf_counter()
+def timed(times: Steps, name: str) -> Iterator[None]:
+    """Add the wall-clock and processor seconds of the block to a step."""
+    wall, cpu = time.perf_counter(), time.process_time()
     yield
-    times[name] = times.get(name, 0.0) + time.perf_counter() - start
+    before = times.get(name, (0.0, 0.0))
+    times[name] = (before[0] + time.perf_counter() - wall, before[1] + time.process_time() - cpu)
 
 
 # Inputs
@@ -165,8 +162,8 @@ def _chunk(rng: np.random.Generator, ids: list[str], prose: str, *, text: bool) 
 # The four measurements: each returns seconds by step
 
 
-def preppo(folder: Path) -> dict[str, float]:
-    times: dict[str, float] = {}
+def preppo(folder: Path) -> Steps:
+    times: Steps = {}
     scan = {name: pl.scan_parquet(folder / f"{name}.parquet") for name in READ}
     with timed(times, "difficulty"):
         measured = difficulty(scan["rewards"], scan["rollouts"], scan["verdicts"], REWARD)
@@ -195,9 +192,9 @@ def preppo(folder: Path) -> dict[str, float]:
     return times
 
 
-def again(folder: Path) -> dict[str, float]:
+def again(folder: Path) -> Steps:
     """Return the time of the decisions of a second night, in which nothing changed."""
-    times: dict[str, float] = {}
+    times: Steps = {}
     decided = pl.read_parquet(folder / "decisions.parquet")
     with timed(times, "unchanged decisions"):
         written = changes(pl.scan_parquet(folder / "decisions.parquet"), decided)
@@ -229,37 +226,48 @@ def release(folder: Path) -> Path:
     return write_release(folder / "releases", inputs).folder
 
 
-def floor(folder: Path) -> dict[str, float]:
-    times: dict[str, float] = {}
+def floor(folder: Path) -> Steps:
+    times: Steps = {}
     with timed(times, "read"):
         for name, columns in READ.items():
-            for _ in pl.scan_parquet(folder / f"{name}.parquet").select(columns).collect_batches():
-                pass
+            read(folder, name, columns)
     with timed(times, "group-by"):
         rewards = pl.scan_parquet(folder / "rewards.parquet")
         rewards.group_by("prompt_id").agg(pl.len(), pl.col.reward.mean()).collect()
-    for name in OUTPUTS:
-        frame = pl.read_parquet(folder / f"{name}.parquet")
-        with timed(times, "write"):
-            frame.write_parquet(folder / "again.parquet", **WRITER)
-        del frame
+    write_again(folder, CURATED, times, "write")
+    with timed(times, "release: read"):
+        read(folder, "prompts", RELEASED)
+    write_again(folder, RELEASE, times, "release: write")
     return times
 
 
-def text(folder: Path) -> dict[str, float]:
-    times: dict[str, float] = {}
+def read(folder: Path, name: str, columns: list[str]) -> None:
+    for _ in pl.scan_parquet(folder / f"{name}.parquet").select(columns).collect_batches():
+        pass
+
+
+def write_again(folder: Path, names: tuple[str, ...], times: Steps, step: str) -> None:
+    for name in names:
+        frame = pl.read_parquet(folder / f"{name}.parquet")
+        with timed(times, step):
+            frame.write_parquet(folder / "again.parquet", **WRITER)
+        del frame
+
+
+def text(folder: Path) -> Steps:
+    times: Steps = {}
     with timed(times, "text columns"):
         spread = text_spread(pl.scan_parquet(folder / "rewards.parquet"), pl.scan_parquet(folder / "responses.parquet"))
         spread.sink_parquet(folder / "text.parquet", **WRITER)
     return times
 
 
-def pandas(folder: Path) -> dict[str, float]:
-    times: dict[str, float] = {}
+def pandas(folder: Path) -> Steps:
+    times: Steps = {}
     import pandas as pd
     from scipy.special import betaincinv
 
-    def read(name: str) -> pd.DataFrame:
+    def load(name: str) -> pd.DataFrame:
         return pd.read_parquet(folder / f"{name}.parquet", columns=READ[name])
 
     def write(frame: pd.DataFrame, name: str) -> None:
@@ -267,14 +275,14 @@ def pandas(folder: Path) -> dict[str, float]:
         frame.to_parquet(path, compression="zstd", index=False, row_group_size=WRITER["row_group_size"])
 
     with timed(times, "difficulty"):
-        rollouts = read("rollouts")
+        rollouts = load("rollouts")
         rollouts = rollouts[rollouts["role"] == "scored"]
         rollouts["cut"] = rollouts["finish_reason"] == "length"
         measured = rollouts.groupby("prompt_id").agg(
             samples=("sample", "size"), truncated=("cut", "sum"), response_tokens_mean=("response_tokens", "mean")
         )
         del rollouts
-        rewards = read("rewards")
+        rewards = load("rewards")
         rewards["passed"] = rewards["reward"] == 1.0
         rewards["odd"] = ~rewards["reward"].isin([0.0, 1.0]) & rewards["reward"].notna()
         grouped = rewards.groupby("prompt_id").agg(
@@ -289,7 +297,7 @@ def pandas(folder: Path) -> dict[str, float]:
         )
         del rewards
         grouped["variance"] *= (grouped["scored"] - 1) / grouped["scored"]
-        verdicts = read("verdicts")
+        verdicts = load("verdicts")
         verdicts = verdicts[verdicts["status"].isin(["correct", "incorrect", "partial", "unparsed"])]
         votes = verdicts.groupby(["prompt_id", "extracted"], dropna=False).size().reset_index(name="votes")
         del verdicts
@@ -307,7 +315,7 @@ def pandas(folder: Path) -> dict[str, float]:
         measured = measured.reset_index().sort_values("prompt_id")
         write(measured, "difficulty")
     with timed(times, "selection"):
-        prompts = pd.read_parquet(folder / "prompts.parquet", columns=READ["prompts"][:5])
+        prompts = pd.read_parquet(folder / "prompts.parquet", columns=READ["prompts"])
         table = prompts.merge(measured, on="prompt_id", how="left")
         table["group"] = table["domain"] + "/" + table["source"]
         table["reason"] = np.select(
@@ -381,7 +389,7 @@ def pandas(folder: Path) -> dict[str, float]:
     return times
 
 
-MEASUREMENTS: dict[str, Callable[[Path], dict[str, float]]] = {
+MEASUREMENTS: dict[str, Callable[[Path], Steps]] = {
     "preppo": preppo,
     "floor": floor,
     "again": again,
@@ -395,16 +403,21 @@ MEASUREMENTS: dict[str, Callable[[Path], dict[str, float]]] = {
 
 def child(what: str, folder: Path, prompts: int) -> None:
     """Run one measurement in this process and print its result."""
-    start = time.perf_counter()
+    steps: Steps = {}
     if what == "generate":
-        generate(folder, prompts)
-        steps: dict[str, float] = {}
+        with timed(steps, "generate"):
+            generate(folder, prompts)
     else:
         steps = MEASUREMENTS[what](folder)
-    seconds = sum(steps.values()) or time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    cpu = time.process_time()
-    result = {"seconds": round(seconds, 2), "cpu_s": round(cpu, 2), "peak_gib": round(peak, 2), "steps": steps}
+    result = {
+        "seconds": round(sum(wall for wall, _ in steps.values()), 2),
+        "cpu_s": round(sum(cpu for _, cpu in steps.values()), 2),
+        "peak_gib": round(peak, 2),
+        "steps": {name: round(wall, 2) for name, (wall, _) in steps.items()},
+        "steps_cpu": {name: round(cpu, 2) for name, (_, cpu) in steps.items()},
+        "load": round(os.getloadavg()[0], 1),
+    }
     print(json.dumps(result))
 
 
@@ -415,8 +428,6 @@ def run(what: str, folder: Path, prompts: int) -> dict[str, Any]:
         lines = done.stderr.strip().splitlines() or [f"killed by signal {-done.returncode}"]
         return {"failed": lines[-1]}
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    result["load"] = round(os.getloadavg()[0], 1)  # above the number of cores, others slowed this down
-    result["steps"] = {name: round(s, 2) for name, s in result["steps"].items()}
     return result
 
 
@@ -435,36 +446,51 @@ def measure(prompts: int, only: list[str], temp: Path | None) -> dict[str, Any]:
             print(f"{prompts:>9,} {what:<8} {out[what]}", flush=True)
             if what == "preppo" and "failed" not in out[what]:
                 out["selected"] = pl.scan_parquet(folder / "selection.parquet").filter("selected").collect().height
-        if "seconds" in out.get("preppo", {}) and "seconds" in out.get("floor", {}):
-            out["ratio"] = round(out["preppo"]["seconds"] / out["floor"]["seconds"], 2)
+        out |= ratios(out)
         return out
     finally:
         shutil.rmtree(folder)
+
+
+def ratios(out: dict[str, Any]) -> dict[str, float]:
+    """Return seconds over the floor's: of wall clock, of processor, and of processor before the release."""
+    ours, least = out.get("preppo", {}), out.get("floor", {})
+    if "steps" not in ours or "steps" not in least:
+        return {}
+    before = sum(s for name, s in ours["steps_cpu"].items() if name != "release")
+    before_least = sum(s for name, s in least["steps_cpu"].items() if not name.startswith("release"))
+    return {
+        "ratio": round(ours["seconds"] / least["seconds"], 2),
+        "ratio_cpu": round(ours["cpu_s"] / least["cpu_s"], 2),
+        "ratio_cpu_before_release": round(before / before_least, 2),
+    }
 
 
 def table(results: list[dict[str, Any]]) -> str:
     def cell(result: dict[str, Any] | None) -> str:
         if result is None:
             return "not run"
-        return "failed" if "failed" in result else f"{result['seconds']:.1f} s, {result['peak_gib']:.2f} GiB"
+        return "failed" if "failed" in result else "{seconds:.1f} s ({cpu_s:.1f}), {peak_gib:.2f} GiB".format(**result)
 
-    lines = [
-        "| prompts | rewards | curation | floor | ratio | unchanged night | text columns | pandas |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    def row(*cells: object) -> str:
+        return "| " + " | ".join(str(c) for c in cells) + " |"
+
+    first = ["prompts", "curation", "floor", "ratio", "of processor time", "the same before the release"]
+    first += ["unchanged night", "text columns", "pandas"]
+    lines = [row(*first), "|---" * len(first) + "|"]
     for r in results:
-        cells = [cell(r.get(what)) for what in ("preppo", "floor")]
-        rest = [cell(r.get(what)) for what in ("again", "text", "pandas")]
-        row = [f"{r['prompts']:,}", f"{r['rewards']:,}", *cells, f"{r.get('ratio', '')}", *rest]
-        lines.append("| " + " | ".join(row) + " |")
-    lines += ["", "Seconds of curation, by step:", "", "| prompts | " + " | ".join(STEPS) + " |", "|---" * 6 + "|"]
+        measured = [cell(r.get(what)) for what in ("preppo", "floor", "again", "text", "pandas")]
+        ratio = [r.get(name, "") for name in ("ratio", "ratio_cpu", "ratio_cpu_before_release")]
+        lines.append(row(f"{r['prompts']:,}", *measured[:2], *ratio, *measured[2:]))
+    steps = list(dict.fromkeys(s for r in results for s in r.get("preppo", {}).get("steps", {})))
+    least = list(dict.fromkeys(s for r in results for s in r.get("floor", {}).get("steps", {})))
+    lines += ["", "Processor seconds by step:", "", row("prompts", *steps, *(f"floor: {s}" for s in least), "load")]
+    lines.append("|---" * (len(steps) + len(least) + 2) + "|")
     for r in results:
-        steps = r.get("preppo", {}).get("steps", {})
-        lines.append("| " + " | ".join([f"{r['prompts']:,}", *(f"{steps.get(s, 0):.1f}" for s in STEPS)]) + " |")
+        ours, floors = r.get("preppo", {}).get("steps_cpu", {}), r.get("floor", {}).get("steps_cpu", {})
+        seconds = [f"{ours.get(s, 0):.1f}" for s in steps] + [f"{floors.get(s, 0):.1f}" for s in least]
+        lines.append(row(f"{r['prompts']:,}", *seconds, r.get("preppo", {}).get("load", "")))
     return "\n".join(lines)
-
-
-STEPS = ("difficulty", "selection", "decisions", "curriculum", "release")
 
 
 def report(results: list[dict[str, Any]]) -> None:
@@ -480,10 +506,12 @@ def report(results: list[dict[str, Any]]) -> None:
     heading = f"""# Curation at scale
 
 Made by `python benchmarks/curate_scale.py`: {SAMPLES} rewards a prompt, prompts of about 1 KB, {host["cores"]} cores,
-Polars {pl.__version__}. Seconds and peak memory; every cell is a process of its own. Curation is difficulty, selection,
-decisions, curriculum and the release. The floor reads the same columns, does one bare group-by and writes the same
-outputs with the same writer and codec; the ratio is that of the two. An unchanged night finds that no decision
-changed. Text columns (edit distances) are not part of curation's time. pandas writes a plain train file, no release.
+Polars {pl.__version__}. Seconds of wall clock (of processor), and peak memory; every cell is a process of its own.
+Curation is difficulty, selection, decisions, curriculum and the release. The floor reads the same columns, does one
+bare group-by and writes the same outputs with the same writer and codec. "Load" is the machine's average during the
+run: above {host["cores"]}, other work was slowing this down, and processor time is the fairer number. An unchanged
+night finds that no decision changed. Text columns (edit distances) are not part of curation's time. pandas writes a
+plain train file, no release.
 
 """
     (RESULTS / "curate_scale.md").write_text(heading + table(results) + "\n")

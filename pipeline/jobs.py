@@ -2,15 +2,12 @@
 
 import dagster as dg
 
-from assets.partitions import BATCHES
-
 BATCH_STAGES = ("prompts", "contamination", "rollouts", "verdicts", "references", "rewards", "difficulty")
 CORPUS_STAGES = ("selection", "curriculum", "release")
 
 curate_batch = dg.define_asset_job(
     "curate_batch",
     selection=dg.AssetSelection.assets(*BATCH_STAGES),
-    partitions_def=BATCHES,
     description="Bring batches up to date: ingest, roll out, verify, measure. Costs what is new.",
     executor_def=dg.in_process_executor,
 )

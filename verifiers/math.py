@@ -24,6 +24,7 @@ _NOT_A_VALUE = re.compile(r"[-+]?(?:[0-9]+[ ]?[A-Za-z](?:\^.*)?|[A-Za-z]\^.*)|-[
 _EQUALS = re.compile(r"(?<![<>!\\:])=(?!=)")
 _WORD = re.compile(r"[^\W\d_]{4,}(?:[ '’-][^\W\d_]+)*")
 _SEPARATED = re.compile(r"\\pm|\\mp|±|\\\{|\\cup|∪|;|,(?![0-9]{3}(?![0-9]))")
+_SIDE_BY_SIDE = re.compile(r"[0-9] +[0-9]")
 _FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
 
 
@@ -160,6 +161,8 @@ def _needs_worker(gold: Side, answer: Side) -> bool:
     left, sign, _ = answer.text.partition("=")
     if sign and "=" not in gold.text and _NOT_A_VALUE.fullmatch(left.strip()):
         return False  # 2x = 10 does not say what x is, whatever the gold
+    if _SIDE_BY_SIDE.search(answer.text) or _SIDE_BY_SIDE.search(gold.text):
+        return False  # the LaTeX parser reads "2 3" as the mixed number 2 + 3
     # A word is itself and nothing else: read as mathematics it would be a product of letters.
     return not (_is_word(gold.text) or _is_word(answer.text))
 

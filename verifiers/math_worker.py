@@ -16,13 +16,14 @@ from sympy.core.random import seed
 
 from verifiers.contract import Outcome, Status
 from verifiers.extract import alternatives
-from verifiers.numerals import Number, parse_number, rounds_to
+from verifiers.numerals import DOUBLE_NOISE, Number, is_printed_double, parse_number, rounds_to
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)  # it announces on every import that its timeouts are off
 
 _LATEX = [LatexExtractionConfig(boxed_match_priority=-1)]
-_DIGITS = 60
-_TOLERANCE = sympy.Float(10, _DIGITS) ** -40
+_DIGITS = 400
+MAX_PRECISION = 20_000
+_EQUAL_DIGITS = 250  # two constants that agree to so many digits are equal
 _ORDERED = re.compile(r"[(\[](?P<inner>.*)[)\]]", re.DOTALL)
 _MEMBER = re.compile(r"^[A-Za-z] ?\\in(?![A-Za-z]) ?")
 _RELATION = re.compile(r"[<>≤≥]|\\(?:le|ge|leq|geq|lt|gt)(?![a-z])")
@@ -30,7 +31,7 @@ _UNICODE = str.maketrans(
     {"²": "^2", "³": "^3", "π": "\\pi ", "∞": "\\infty ", "×": "\\times ", "·": "\\cdot ", "÷": "/"}
     | {"≤": "\\le ", "≥": "\\ge ", "∪": "\\cup ", "∈": "\\in ", "±": "\\pm ", "√": "\\sqrt"}
 )
-_IMAGINARY = re.compile(r"(?<=[0-9)}])i(?![A-Za-z])")
+_FACTOR = re.compile(r"(?<=[0-9)]) ?(\(-?[0-9.]+\))")
 _WARM_UP = (r"\frac{\sqrt{2}}{2}", r"(x+1)^2", r"\left(3,\pi\right]", r"\{1, 2\}", r"x \le 5", r"2^{-3}", "3+2i")
 
 Expression = Any  # sympy.Basic, sympy.MatrixBase or str: sympy ships no types
@@ -60,7 +61,7 @@ def equal(gold: str, answer: str) -> bool:
     """Whether two tidy texts are the same answer.
 
     Round and square brackets are ordered: the answer must keep order, length and, where it has brackets,
-    their kind. Two numeric expressions are compared at high precision and not by math-verify, which accepts
+    their kind. Two constants are compared exactly or at high precision and not by math-verify, which accepts
     2^-99 for 2^-98. All else is math-verify's.
     """
     gold, answer = _MEMBER.sub("", gold), _MEMBER.sub("", answer)
@@ -84,9 +85,16 @@ def equal(gold: str, answer: str) -> bool:
 
 def _parse(text: str) -> list[Expression]:
     latex = text.replace("$", "").replace("%", "\\%").translate(_UNICODE)
-    latex = _IMAGINARY.sub(" i", latex)  # 3i would be read as 3 times a real symbol i, and 3 i as imaginary
+    latex = _FACTOR.sub(r"\\cdot \1", latex)  # 2(3) would be read as the mixed number 2 + 3
     parsed: list[Expression] = parse(f"${latex}$", extraction_config=_LATEX, parsing_timeout=None)
-    return parsed
+    return [_imaginary(value) for value in parsed]
+
+
+def _imaginary(value: Expression) -> Expression:
+    """Let `i` be the imaginary unit, which the parser leaves a symbol."""
+    if not isinstance(value, sympy.Basic):
+        return value
+    return value.xreplace({symbol: sympy.I for symbol in value.free_symbols if symbol.name == "i"})
 
 
 def _elements(text: str) -> list[str] | None:
@@ -127,7 +135,8 @@ def _is_constant(value: Expression) -> bool:
 def _exact(value: Expression) -> Expression:
     """Evaluate a constant with each decimal read as the fraction it was written as."""
     floats = {number: sympy.Rational(str(number)) for number in value.atoms(sympy.Float)}
-    return value.xreplace(floats)
+    value = value.xreplace(floats)
+    return value if value.has(sympy.Sum, sympy.Product, sympy.Integral) else value.doit()
 
 
 def _equal_numeric(gold: Expression, answer: Expression, gold_read: Number | None, read: Number | None) -> bool | None:
@@ -146,15 +155,18 @@ def _constants_agree(
     if _percent(gold) != _percent(answer):
         return None  # 50% may be 50 or 0.5: math-verify tries both
     left, right = _exact(gold), _exact(answer)
-    difference = sympy.N(left - right, _DIGITS, maxn=400)
-    if not difference.is_number or difference.has(sympy.nan, sympy.zoo, sympy.oo):
-        return None
-    scale = abs(sympy.N(left, _DIGITS, maxn=400))
-    if scale == 0 or difference == 0:
-        return bool(difference == 0)
-    if abs(difference) <= scale * _TOLERANCE:
-        return True
-    return any(
+    if left.is_Rational and right.is_Rational:
+        exact = bool(left == right)
+    else:
+        scale = abs(sympy.N(left, 20))
+        if not scale.is_Float or scale == 0:
+            return None
+        digits = min(MAX_PRECISION, _DIGITS + max(0, int(sympy.log(scale, 10))))
+        difference = abs(sympy.N(left - right, 20, maxn=digits))
+        if not difference.is_number or difference.has(sympy.nan, sympy.zoo, sympy.oo):
+            return None
+        exact = bool(difference <= min(scale, 1) * sympy.Float(10, 20) ** -_EQUAL_DIGITS)
+    return exact or any(
         decimal is not None and bool(sympy.im(other) == 0) and _rounds(other, decimal)
         for other, decimal in ((left, read), (right, gold_read))
     )
@@ -200,7 +212,11 @@ def _rounds(value: Expression, decimal: Number) -> bool:
     if decimal.decimals < 6 or places == 0:
         return False
     target = sympy.Rational(decimal.value.numerator, decimal.value.denominator)
-    return bool(abs(sympy.N(value - target, _DIGITS)) * 2 <= sympy.Rational(1, 10**places))
+    distance = abs(sympy.N(value - target, 20, maxn=_DIGITS))
+    noise = sympy.Rational(DOUBLE_NOISE.numerator, DOUBLE_NOISE.denominator) * abs(target)
+    return bool(distance * 2 <= sympy.Rational(1, 10**places)) or (
+        is_printed_double(decimal) and bool(distance <= noise)
+    )
 
 
 def _confirmed(gold: Expression, answer: Expression) -> bool:

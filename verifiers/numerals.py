@@ -16,6 +16,9 @@ MAX_DIGITS = 200
 
 MAX_TIDY = 1_000
 
+DOUBLE_NOISE = Fraction(1, 10**12)
+"""Relative distance within which the printout of a double stands for a number of few digits."""
+
 SIGNIFICANT_FOR_ROUNDED = 6
 """Significant digits a decimal needs to stand for a value that has no finite decimal expansion."""
 
@@ -30,7 +33,7 @@ _NOT_UNITS = re.compile(
 
 _INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 _DECIMAL = rf"(?:{_INTEGER}(?:\.[0-9]*)?|\.[0-9]+)"
-_SIGN_AND_CURRENCY = r"(?P<sign>[-+]?)[ ]?[$€£¥₹]?[ ]?(?P<inner_sign>[-+]?)[ ]?"
+_SIGN_AND_CURRENCY = r"(?P<sign>[-+]?)[ ]?(?:[$€£¥₹][ ]?(?P<inner_sign>[-+]?)[ ]?)?"
 _MAGNITUDE = (
     rf"(?:(?P<whole>{_INTEGER})[ ]*(?:[ ](?P<mixed_top>[0-9]+)/(?P<mixed_bottom>[0-9]+)"
     r"|\\frac\{(?P<mixed_frac_top>[0-9]+)\}\{(?P<mixed_frac_bottom>[0-9]+)\})"
@@ -104,7 +107,8 @@ def tidy(text: str) -> str:
         for left, right in _WRAPPERS:
             if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right):
                 inner = text[len(left) : -len(right)]
-                if left not in inner and right not in inner:
+                visible = inner.replace("\\$", "")
+                if left not in visible and right not in visible:
                     text, unwrapped = _trim(inner), True
     text = text.replace("\\$", "$")
     if "\\" in text or "°" in text:
@@ -264,12 +268,16 @@ def _decimal_places(value: Fraction) -> int | None:
 
 
 def _printed_double(gold: Number, answer: Number) -> bool:
-    # 12.000000000000002 is how a program prints twelve. The text must be the shortest printout of its double,
-    # which a number that a person or a model wrote in full practically never is.
-    if answer.decimals < 16 or len(gold.plain) > 12 or not gold.plain:
+    # 12.000000000000002 is how a program prints twelve. The gold must be short: next to a gold of as many digits,
+    # digits mean what they say.
+    if not is_printed_double(answer) or max(abs(gold.value.numerator), gold.value.denominator) > 10**12:
         return False
-    printed = repr(float(answer.plain))
-    return printed == answer.plain and abs(gold.value - answer.value) <= abs(gold.value) * Fraction(1, 10**12)
+    return abs(gold.value - answer.value) <= abs(gold.value) * DOUBLE_NOISE
+
+
+def is_printed_double(number: Number) -> bool:
+    """Whether a decimal has 16 digits or more and is exactly what a program prints for a double."""
+    return number.decimals >= 16 and repr(float(number.plain)) == number.plain
 
 
 def canonical(number: Number) -> str:

@@ -138,6 +138,10 @@ class Ledger:
         rows = pl.scan_delta(table).collect().sort("seq")
         return [Commit.of_row(r) for r in rows.iter_rows(named=True)]
 
+    def find(self, stage: str, batch: str, variant: str = "") -> Commit | None:
+        """Return the live commit of a stage of a batch, if there is one."""
+        return live_commits(self.read()).get((stage, batch, variant))
+
     def version(self) -> int:
         """Return a number that grows with every commit."""
         return int(DeltaTable(self._path).version())

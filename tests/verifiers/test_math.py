@@ -104,7 +104,7 @@ def test_extracted_answers_are_canonical():
         (r"\frac{\pi}{2}", r"0.5\pi", True),
         ("120", "5!", True), ("y=2x+1", "2x+1", True), ("5", r"\frac{10}{2}", True), ("5", "x+5", False),
         (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{bmatrix} 1 \\ 2.0 \end{bmatrix}", True),
-        ("5", r"\frac{5}{", False),
+        ("5", r"\frac{5}{}", False),
         ("5", r"\pm 5", False), (r"\pm 5", "5, -5", True), ("x+1", "y+1", False), ("4", "2+2", True),
     ],
 )  # fmt: skip
@@ -159,12 +159,10 @@ def test_no_text_makes_the_fast_path_fail(gold, response):
         assert isinstance(outcome, Outcome | Deferred)
 
 
-@given(st.text(alphabet=st.sampled_from("0123456789abxyz+-*/^(){}=., \\"), min_size=1, max_size=30))
+@given(st.text(alphabet=st.sampled_from("0123456789abxyz+-*/^(){}=., "), min_size=1, max_size=30))
 def test_a_gold_is_equal_to_itself(gold):
     try:
         parsed = parse_gold(gold)
     except BadGold:
         return
-    response = rf"\boxed{{{gold}}}"
-    outcome = check(response, parsed, "")
-    assert not isinstance(outcome, Outcome) or outcome.status is not Status.incorrect or gold != gold.strip()
+    assert here(gold, rf"\boxed{{{gold}}}").status is Status.correct, parsed

@@ -41,7 +41,6 @@ def statuses(results):
 def test_results_come_in_the_order_of_the_jobs(runner):
     results = runner.run([job("sleep", 0.2), job("none"), job("sleep", 0.1), job("none")])
     assert statuses(results) == ["correct"] * 4
-    assert [round(result.seconds, 1) >= least for result, least in zip(results, (0.2, 0, 0.1, 0), strict=True)]
     assert results[0].seconds >= 0.2 and results[2].seconds >= 0.1
 
 

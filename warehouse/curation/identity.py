@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,8 @@ def prompt_id(messages: Sequence[tuple[str, str]]) -> str:
 def gold_hash(ground_truth: str | None) -> str | None:
     """Return 32 hex characters by which two golds (JSON text) are the same, or None where there is no gold.
 
-    Key order, spacing, Unicode form and white space around strings make no difference.
+    Key order, spacing, Unicode form, white space around strings, thousands separators ("1,875" and "1875") and zeros
+    after the point ("18.0" and "18") make no difference.
     """
     if ground_truth is None:
         return None
@@ -38,9 +40,22 @@ def gold_hash(ground_truth: str | None) -> str | None:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
+_NUMBER = re.compile(r"([-+]?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d*))?", re.ASCII)
+
+
+def _canonical_number(text: str) -> str:
+    """Return a plain decimal number in one spelling, and any other text as it is."""
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        return text
+    sign, whole, fraction = match[1].replace("+", ""), match[2].replace(",", "").lstrip("0") or "0", match[3] or ""
+    fraction = fraction.rstrip("0")
+    return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
+
+
 def _canonical(value: object) -> object:
     if isinstance(value, str):
-        return canonical_text(value)
+        return _canonical_number(canonical_text(value))
     if isinstance(value, list):
         return [_canonical(v) for v in value]
     if isinstance(value, dict):

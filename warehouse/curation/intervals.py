@@ -20,9 +20,10 @@ def jeffreys(passes: pl.Expr, trials: pl.Expr, confidence: float) -> pl.Expr:
     def intervals(pairs: pl.Series) -> pl.Series:
         frame = pairs.struct.unnest()
         k, n = frame["k"].fill_null(0).to_numpy(), frame["n"].fill_null(0).to_numpy()
-        distinct, where = np.unique(np.stack([k, n]), axis=1, return_inverse=True)
-        low, high = jeffreys_bounds(distinct[0], distinct[1], confidence)
-        out = pl.DataFrame({"low": low[where.ravel()], "high": high[where.ravel()]}, nan_to_null=True)
+        wide = int(n.max(initial=0)) + 1
+        distinct, where = np.unique(k * wide + n, return_inverse=True)
+        low, high = jeffreys_bounds(distinct // wide, distinct % wide, confidence)
+        out = pl.DataFrame({"low": low[where], "high": high[where]}, nan_to_null=True)
         return out.to_struct(pairs.name)
 
     pair = pl.struct(k=passes.cast(pl.Int64), n=trials.cast(pl.Int64))

@@ -148,7 +148,8 @@ def _blocks(file: SourceFile, source: SourceSettings, rows: int) -> Iterator[Blo
 
 
 def _is_large(files: Sequence[SourceFile]) -> bool:
-    return any(f.path is None for f in files) or sum(f.path.stat().st_size for f in files if f.path) > _SMALL_BYTES
+    paths = [f.path for f in files if f.path is not None]
+    return len(paths) < len(files) or sum(p.stat().st_size for p in paths if p.is_file()) > _SMALL_BYTES
 
 
 def _staged(tasks: Iterator[Task], workers: int) -> Iterator[int]:

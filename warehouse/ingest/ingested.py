@@ -92,9 +92,10 @@ class Ingested:
         for chunk in self.chunks:
             file, block = map(int, chunk.name.split("-"))
             own = gone.get(((file << BLOCK_BITS) | block,))
-            held.append(_staged_rejected(chunk, None))
+            parts = [_staged_rejected(chunk, None)]
             if own is not None:
-                held.append(_duplicates(chunk, own))
+                parts.append(_duplicates(chunk, own))
+            held.append(pl.concat(parts, how="diagonal_relaxed").sort("row"))
             if sum(f.height for f in held) >= FRAME_ROWS or sum(f.estimated_size() for f in held) >= FRAME_BYTES:
                 yield _rejected_frame(held)
                 held = []
@@ -201,7 +202,7 @@ def _duplicates(chunk: Path, gone: pl.DataFrame) -> pl.DataFrame:
     ]
     reason = pl.format("similarity {} to prompt {}", pl.col("similarity").round(3), "matched_prompt_id")
     return rows.select(
-        "source", "source_row", "prompt_id", "matched_prompt_id", "outcome", "reason_code",
+        "row", "source", "source_row", "prompt_id", "matched_prompt_id", "outcome", "reason_code",
         reason=pl.when(pl.col("outcome") == "near_duplicate").then(reason).otherwise(
             pl.format("the same as prompt {}", "matched_prompt_id")
         ),

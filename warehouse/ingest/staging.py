@@ -151,6 +151,7 @@ def _write_rejected(chunk: _Chunk, task: Task, source: SourceSettings, folder: P
     rows = chunk.rejected
     table = pa.table(
         {
+            "row": pa.array([r[0] for r in rows], pa.int64()),
             "source": pa.array([source.name] * len(rows), pa.string()),
             "source_row": pa.array([f"{task.file_hash}:{r[0]}" for r in rows], pa.string()),
             **{
