@@ -24,7 +24,7 @@ _NOT_A_VALUE = re.compile(r"[-+]?(?:[0-9]+[ ]?[A-Za-z](?:\^.*)?|[A-Za-z]\^.*)|-[
 _EQUALS = re.compile(r"(?<![<>!\\:])=(?!=)")
 _WORD = re.compile(r"[^\W\d_]{4,}(?:[ '’-][^\W\d_]+)*")
 _SEPARATED = re.compile(r"\\pm|\\mp|±|\\\{|\\cup|∪|;|,(?![0-9]{3}(?![0-9]))")
-_SIDE_BY_SIDE = re.compile(r"[0-9] +[0-9]")
+_SIDE_BY_SIDE = re.compile(r"(?<![_^0-9])[0-9]+ +[0-9]")
 _FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
 
 

@@ -7,6 +7,7 @@ LaTeX parser reads an answer; nothing here calls `sympify` or `parse_expr` on a 
 import logging
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import sympy
@@ -83,7 +84,10 @@ def equal(gold: str, answer: str) -> bool:
     )
 
 
+@lru_cache(maxsize=512)
 def _parse(text: str) -> list[Expression]:
+    # Kept because parsing is most of the work and the samples of one prompt share its gold. The caller must not
+    # change the list.
     latex = text.replace("$", "").replace("%", "\\%").translate(_UNICODE)
     latex = _FACTOR.sub(r"\\cdot \1", latex)  # 2(3) would be read as the mixed number 2 + 3
     parsed: list[Expression] = parse(f"${latex}$", extraction_config=_LATEX, parsing_timeout=None)

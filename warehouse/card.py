@@ -148,7 +148,8 @@ def _licences(groups: pl.DataFrame) -> str:
     )
     rows = counted.sort("source", "licence").rows()
     return (
-        "## Sources and licences\n\nEach row keeps the licence of its source: check the strictest before sharing the whole.\n\n"
+        "## Sources and licences\n\n"
+        "Each row keeps the licence of its source: check the strictest before sharing the whole.\n\n"
         + _table(["source", "licence", "rows in train", "rows in heldout"], rows)
     )
 

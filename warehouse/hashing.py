@@ -39,7 +39,7 @@ class FrameHasher:
 
     def __init__(self, schema: pl.Schema | dict[str, Any], exclude: Iterable[str] = ()) -> None:
         leave_out = set(exclude)
-        self._columns = {name: _ColumnHasher() for name in sorted(schema) if name not in leave_out}
+        self._columns = {name: _ColumnHasher(schema[name]) for name in sorted(schema) if name not in leave_out}
         self._types = {name: str(schema[name]) for name in self._columns}
 
     def update(self, frame: pl.DataFrame) -> None:
@@ -53,30 +53,31 @@ class FrameHasher:
 
 
 class _ColumnHasher:
-    def __init__(self) -> None:
+    def __init__(self, kind: Any) -> None:
+        self._children: dict[str, _ColumnHasher] = {}
+        if isinstance(kind, pl.List):
+            self._children["item"] = _ColumnHasher(kind.inner)
+        elif isinstance(kind, pl.Struct):
+            self._children = {f.name: _ColumnHasher(f.dtype) for f in kind.fields}
         self._nulls = hashlib.blake2b(digest_size=DIGEST_BYTES)
         self._lengths = hashlib.blake2b(digest_size=DIGEST_BYTES)
         self._values = hashlib.blake2b(digest_size=DIGEST_BYTES)
-        self._children: dict[str, _ColumnHasher] = {}
 
     def update(self, column: pl.Series) -> None:
         self._nulls.update(column.is_null().to_numpy().tobytes())
         kind = column.dtype
         if isinstance(kind, pl.List):
             self._lengths.update(column.list.len().fill_null(0).cast(pl.Int64).to_numpy().tobytes())
-            self._child("item").update(column.drop_nulls().explode(empty_as_null=False, keep_nulls=False))
+            self._children["item"].update(column.drop_nulls().explode(empty_as_null=False, keep_nulls=False))
         elif isinstance(kind, pl.Struct):
             for field in kind.fields:
-                self._child(field.name).update(column.struct.field(field.name))
+                self._children[field.name].update(column.struct.field(field.name))
         elif kind in (pl.String, pl.Binary):
             data = column.cast(pl.Binary).drop_nulls()
             self._lengths.update(data.bin.size().cast(pl.Int64).to_numpy().tobytes())
             self._values.update(_joined(data))
         else:
             self._values.update(_fixed_width(column).tobytes())
-
-    def _child(self, name: str) -> _ColumnHasher:
-        return self._children.setdefault(name, _ColumnHasher())
 
     def hexdigest(self) -> str:
         own = [self._nulls.hexdigest(), self._lengths.hexdigest(), self._values.hexdigest()]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from warehouse.releases import ReleaseInputs
+    from warehouse.release_inputs import ReleaseInputs
 
 BUCKET_ROWS = 100_000
 ROW_GROUP_ROWS = 10_000
@@ -238,24 +238,44 @@ class _Parts:
 def _finish(
     written: Written, name: str, schema: Columns, parts: Iterable[Path], folder: Path, group_rows: int = ROW_GROUP_ROWS
 ) -> None:
-    """Hash the rows part by part, then stream all parts into one file."""
-    hasher, rows, files = FrameHasher(pl.Schema(schema)), 0, []
-    for part in parts:
-        frame = pl.read_parquet(part)
+    """Hash the rows in order, then stream them into one file.
+
+    The writer breaks pages where the pieces that it is given end, so it is given one piece a row group: then bytes
+    depend on rows alone.
+    """
+    hasher, rows = FrameHasher(pl.Schema(schema)), 0
+    pieces: list[Path] = []
+    for frame in _regrouped(parts, group_rows, pl.DataFrame(schema=schema)):
         hasher.update(frame)
         rows += frame.height
-        files.append(part)
-    pl.scan_parquet(files).sink_parquet(
+        pieces.append(folder / f".{name}-{len(pieces):06d}.parquet")
+        frame.write_parquet(pieces[-1], compression="lz4")
+    pl.scan_parquet(pieces).sink_parquet(
         folder / f"{name}.parquet",
         compression="zstd",
         compression_level=_LEVEL,
         row_group_size=group_rows,
         maintain_order=True,
     )
-    for part in files:
-        part.unlink()
+    for piece in pieces:
+        piece.unlink()
     written.content[name] = hasher.hexdigest()
     written.rows[name] = rows
+
+
+def _regrouped(parts: Iterable[Path], rows: int, empty: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield the rows of all parts in frames of exactly `rows` rows, the last one perhaps shorter; remove the parts."""
+    left, yielded = empty, False
+    for part in parts:
+        left = pl.concat([left, pl.read_parquet(part)])
+        part.unlink()
+        whole = left.height - left.height % rows
+        for start in range(0, whole, rows):
+            yield left.slice(start, rows).rechunk()
+            yielded = True
+        left = left.slice(whole).rechunk()
+    if left.height or not yielded:
+        yield left
 
 
 def _decisions(inputs: ReleaseInputs, inside: pl.Expr) -> pl.DataFrame:

@@ -37,7 +37,9 @@ def test_the_graph_is_as_it_was(definitions, snapshot):
         for key in sorted(graph.get_all_asset_keys())
     }
     jobs = {
-        j.name: sorted(k.to_user_string() for k in definitions.resolve_job_def(j.name).asset_layer.executable_asset_keys)
+        j.name: sorted(
+            k.to_user_string() for k in definitions.resolve_job_def(j.name).asset_layer.executable_asset_keys
+        )
         for j in JOBS
     }
     sensors = sorted((s.name, s.minimum_interval_seconds) for s in definitions.sensors)

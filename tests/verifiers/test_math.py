@@ -51,7 +51,7 @@ def test_equal_without_a_worker(gold, answer):
     [
         ("7", "8"), ("5", "-5"), ("5", "5.0000001"), ("x=5", "y=5"), ("even", "neve"), ("7", "seven"),
         ("10", "2x = 10"),
-        ("7", "٧"), ("2", "2 million"), ("12345678901234567890", "12345678901234567891"),
+        ("7", "٧"), ("2", "2 million"), ("5", "2 3"), ("12345678901234567890", "12345678901234567891"),
     ],
 )  # fmt: skip
 def test_unequal_without_a_worker(gold, answer):
@@ -106,6 +106,12 @@ def test_extracted_answers_are_canonical():
         (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{bmatrix} 1 \\ 2.0 \end{bmatrix}", True),
         ("5", r"\frac{5}{}", False),
         ("5", r"\pm 5", False), (r"\pm 5", "5, -5", True), ("x+1", "y+1", False), ("4", "2+2", True),
+        ("2^{1000}", "2^{1000}+1", False), ("2^{1000}", "4^{500}", True), ("-1", "i^2", True), ("2i", "(1+i)^2", True),
+        ("6", "2(3)", True), ("5", "2(3)", False), ("3", r"\log_2 8", True), ("235", "1 234 x", False),
+        (r"2\sqrt{3}", "3.4641016151377544", True), (r"2\sqrt{3}", "3.46410161513", False),
+        (r"\sin^2 x", r"1-\cos^2 x", True), ("x", r"\sqrt{x^2}", False), ("(1,2),(3,4)", "(1,2),(4,3)", False),
+        (r"(-1,2)\cup(3,4)", r"(3,4)\cup(-1,2)", True), (r"(-1,2)\cup(3,4)", r"(3,5)\cup(-1,2)", False),
+        ("x^3", "x^{3.0000001}", False), ("0", "10^{-50}", False), ("0", r"\sqrt{2}-\sqrt{2}", True),
     ],
 )  # fmt: skip
 def test_symbolic(pool, gold, answer, expected):

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,6 +21,14 @@ from verifiers.registry import REGISTRY
 def test_the_public_surface():
     assert verifiers.__all__ == ["Status", "Task", "Verdict", "VerifierPool", "available", "verify", "version"]
     assert all(hasattr(verifiers, name) for name in verifiers.__all__)
+
+
+def test_importing_loads_no_symbolic_library():
+    program = "import sys, verifiers; print('sympy' in sys.modules, 'math_verify' in sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == ["False", "False"]
 
 
 def test_versions_name_what_decides():

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +105,26 @@ def test_closing_leaves_no_process(runner):
     for pid in set(pids):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_workers_end_with_a_parent_that_is_killed():
+    program = (
+        "from verifiers import Task, VerifierPool\n"
+        "pool = VerifierPool(1)\n"
+        "pool.verify([Task('math', 'the answer is x+x', '\"2x\"')])\n"
+        "print(pool._runner.workers[0].process.pid, flush=True)\n"
+        "import time; time.sleep(60)\n"
+    )
+    root = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, "-c", program], cwd=root, stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 15
+    while Path(f"/proc/{worker}/status").exists() and time.monotonic() < deadline:
+        if "Z (zombie)" in Path(f"/proc/{worker}/status").read_text():
+            break
+        time.sleep(0.05)
+    assert time.monotonic() < deadline
 
 
 def test_a_runner_can_be_used_again_after_closing(runner):

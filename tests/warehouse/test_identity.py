@@ -1,5 +1,6 @@
 """What makes two prompts, and two golds, the same."""
 
+import hashlib
 import json
 import unicodedata
 
@@ -25,6 +26,9 @@ def test_known_ids_never_change():
 def test_an_id_is_32_hex_characters_and_ignores_form_and_outer_space(chat):
     found = prompt_id(chat)
     assert len(found) == 32
+    plain = [[role, unicodedata.normalize("NFC", text).strip()] for role, text in chat]
+    data = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    assert found == hashlib.blake2b(data, digest_size=16).hexdigest()
     assert int(found, 16) >= 0
     assert found == prompt_id([(role, f" \n{unicodedata.normalize('NFD', text)}\t") for role, text in chat])
 

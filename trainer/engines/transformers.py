@@ -68,7 +68,7 @@ class TransformersEngine:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), use_safetensors=True)
         self.model = loaded.to(self.device).eval()
-        self.context = int(self.model.config.get_text_config().max_position_embeddings)
+        self.context = _context(self.model.config.get_text_config(), self.tokenizer)
         self.chat_template: str | None = self.tokenizer.chat_template and self.tokenizer.get_chat_template()
         self.end_tokens = _end_tokens(self.model, self.tokenizer)
         tiny = sum(p.numel() for p in self.model.parameters()) < _TINY
@@ -231,6 +231,15 @@ class TransformersEngine:
             engine="transformers",
             recorded=False,
         )
+
+
+def _context(config: Any, tokenizer: Any) -> int:
+    """Return how many tokens prompt and response may have together; architectures name it differently."""
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
+        length = getattr(config, name, None)
+        if isinstance(length, int) and length > 0:
+            return length
+    return int(tokenizer.model_max_length)  # a very large number where the tokenizer knows no limit either
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

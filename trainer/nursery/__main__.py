@@ -1,4 +1,7 @@
-"""`python -m trainer.nursery --out models/nursery`: train the nursery model, measure it, write both down."""
+"""`python -m trainer.nursery --out models/nursery`: train the nursery model, measure it, write both down.
+
+With `--measure` the weights stay as they are, and only the table of the README is made anew.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,14 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer.engines.transformers import TransformersEngine
 from trainer.nursery.measure import SAMPLING, measure, table
 from trainer.nursery.train import Recipe, save, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 README = """# The nursery model
 
@@ -34,36 +41,44 @@ General tasks are multiple choice, where a guess among two to six options may pa
 def main(arguments: list[str] | None = None) -> None:
     """Train, measure and write."""
     default = Recipe()
-    parser = argparse.ArgumentParser(prog="python -m trainer.nursery", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m trainer.nursery", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, tokenizer and README.md")
     parser.add_argument("--steps", type=int, default=default.steps, help="training steps (default %(default)s)")
     parser.add_argument("--seed", type=int, default=default.seed, help="decides weights and tasks")
     parser.add_argument("--threads", type=int, default=default.threads, help="CPU threads; part of the recipe")
+    parser.add_argument("--measure", action="store_true", help="do not train: measure the model that is there")
     parser.add_argument("--prompts", type=int, default=24, help="prompts a domain and level to measure on")
     parser.add_argument("--samples", type=int, default=8, help="samples a prompt to measure with")
     options = parser.parse_args(arguments)
-    recipe = Recipe(steps=options.steps, seed=options.seed, threads=options.threads)
-    started = time.monotonic()
-
-    def report(step: int, loss: float) -> None:
-        seconds = time.monotonic() - started
-        print(f"step {step}/{recipe.steps}  loss {loss:.3f}  {seconds:.0f} s", file=sys.stderr, flush=True)
-
-    model, tokenizer = train(recipe, report)
-    save(model, tokenizer, recipe, options.out)
-    cells = measure(TransformersEngine(str(options.out)), options.prompts, options.samples)
+    if not options.measure:
+        recipe = Recipe(steps=options.steps, seed=options.seed, threads=options.threads)
+        model, tokenizer = train(recipe, _progress(recipe))
+        save(model, tokenizer, recipe, options.out)
+    engine = TransformersEngine(str(options.out))
+    recipe = Recipe(**engine.model.config.nursery_recipe)
+    cells = table(measure(engine, options.prompts, options.samples))
     text = README.format(
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=engine.model.num_parameters(),
         command=f"python -m trainer.nursery --out models/nursery --steps {recipe.steps} --seed {recipe.seed} "
         f"--threads {recipe.threads}",
         recipe=", ".join(f"{k} {v}" for k, v in asdict(recipe).items()),
         temperature=SAMPLING.temperature,
         prompts=options.prompts,
         samples=options.samples,
-        table=table(cells),
+        table=cells,
     )
     (options.out / "README.md").write_text(text, encoding="utf-8")
-    print(table(cells))
+    print(cells)
+
+
+def _progress(recipe: Recipe) -> Callable[[int, float], None]:
+    started = time.monotonic()
+
+    def report(step: int, loss: float) -> None:
+        seconds = time.monotonic() - started
+        print(f"step {step}/{recipe.steps}  loss {loss:.3f}  {seconds:.0f} s", file=sys.stderr, flush=True)
+
+    return report
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def curriculum(
     """Return the columns of `curriculum`, in order, and decisions that flag where a phase fell short.
 
     Args:
-        selected: prompt_id, domain, and score (or mean): the higher, the easier. One row a prompt.
+        selected: prompt_id, domain, and mean (of the rewards; or else score): the higher, the easier. One row a prompt.
         settings: the phases, the order within a domain, the seed.
         arm: the name of the arm.
         policy_hash: of the settings that decided; copied into the decisions.
@@ -56,12 +56,15 @@ def curriculum(
     and begins anew at the end, so a prompt recurs across phases but not within one, unless the phase may repeat. A
     "natural" phase without a length takes every prompt once.
 
-    Length: `rows`, or `share` of the selected prompts rounded half up; without either, all prompts of the phase's
-        domains. It is spread over the domains by weight, with largest remainders. A domain that runs out is flagged
-        and the others of the phase fill in for it by weight; when all run out the phase is shorter, and flagged.
-        Domains are interleaved by stride scheduling: the k-th of n prompts of a domain stands at (k + 1/2) / n, ties
-        by name; so in any window of a phase a domain with share p is within 1 + p x (domains) prompts of its share.
-        Positions count from 0, occurrences from 1.
+    A phase is `rows` long, or `share` of the selected prompts rounded half up; without either, it has all prompts of
+    its domains. Its length is spread over the domains by weight, with largest remainders. A domain that runs out is
+    flagged and the others of the phase fill in for it by weight; when all run out the phase is shorter, and flagged.
+    Domains are interleaved by stride scheduling: the k-th of n prompts of a domain stands at (k + 1/2) / n, ties by
+    name; so in any window of a phase a domain with share p is within 1 + p x (domains) prompts of its share.
+    Positions count from 0, occurrences from 1.
+
+    Raises:
+        ValueError: a prompt is selected twice, or an id is not hexadecimal.
     """
     prompts, domains = _ordered(selected, settings)
     plan = _Plan()
@@ -70,13 +73,12 @@ def curriculum(
         counts = _lengths(phase, domains, prompts.height, plan)
         rows, again = _interleave(domains, counts)
         plan.phases.append((phase.name, rows, seen[rows] + again + 1))
-        np.add.at(seen, rows, 1)
+        seen += np.bincount(rows, minlength=len(seen))
     for name in sorted(domains):
         never = int((seen[domains[name].rows] == 0).sum())
         if never:
-            plan.flags.append(
-                _flag(f"unplaced:{name}", never, 0, f"{never} selected prompts of {name} are in no phase")
-            )
+            text = f"{never} selected prompts of {name} are in no phase"
+            plan.flags.append(_flag(f"unplaced:{name}", never, 0, text))
     return _laid_out(prompts["prompt_id"], plan, arm), _decisions(plan.flags, arm, policy_hash)
 
 
@@ -99,7 +101,7 @@ def _ordered(selected: pl.DataFrame, settings: CurriculumSettings) -> tuple[pl.D
     if settings.order == "shuffled":
         key = draw(prompts["prompt_id"], "curriculum", settings.seed)
     else:
-        score = prompts["score"] if "score" in prompts.columns else prompts["mean"]
+        score = prompts["mean"] if "mean" in prompts.columns else prompts["score"]
         key = -score if settings.order == "easy_first" else score
     prompts = prompts.select("prompt_id", "domain", key=key).sort("domain", "key", "prompt_id", nulls_last=True)
     if prompts["prompt_id"].n_unique() != prompts.height:

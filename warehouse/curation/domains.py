@@ -1,4 +1,7 @@
-"""The domain of a prompt whose source does not name one: cheap rules, first match wins."""
+"""The domain of a prompt whose source does not name one: cheap rules, first match wins.
+
+Plain substring tests come before every regular expression: most prompts never meet one.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +19,22 @@ _BY_VERIFIER = {
     "countdown": "logic",
     "knights_and_knaves": "logic",
 }
-_HEAD = 4_000  # characters that the rules look at
+_HEAD = 3_000  # characters that the rules look at
+
+_LOGIC = ("knave", "truth-teller", "logic puzzle", "logical puzzle", "logic grid")
+_CODE_SIGNS = ("```", "\ndef ", "#include", "\nimport ", "\nclass ", "public static ", "console.log(", "select * from")
+_CODE_NOUNS = ("function", "program", "code", "script", "method", "class", "query")
+_CODE_VERBS = ("write", "implement", "complete", "debug", "refactor", "python", "java", "c++", "rust", "sql", "bash")
 _CODE = re.compile(
-    r"```|^\s*(?:def|class|import|from|#include|public|fn|func|SELECT)\s+\w"
-    r"|\b(?:write|implement|complete|debug|refactor)\b[^.\n]{0,60}\b(?:function|program|code|script|method|class|query)\b"
-    r"|\b(?:python|javascript|java|c\+\+|rust|sql|bash|typescript)\b[^.\n]{0,40}\b(?:function|program|code|script|class)\b",
-    re.IGNORECASE | re.MULTILINE,
+    r"\b(?:write|implement|complete|debug|refactor)\b[^.\n]{0,60}\b(?:function|program|code|script|method|class|query)"
+    r"|\b(?:python|javascript|java|c\+\+|rust|sql|bash)\b[^.\n]{0,40}\b(?:function|program|code|script|class)"
 )
-_MATH = re.compile(
-    r"\\(?:frac|sqrt|sum|int|boxed|cdot|begin\{|text\{|angle|triangle|binom|pi\b)|\$[^$\n]{1,200}[=+^\\<>][^$\n]{0,200}\$"
-    r"|\b(?:how many|how much|what is the (?:value|sum|product|remainder|probability|area|volume|perimeter))\b[^?]*\?"
-    r"|\b(?:solve|compute|calculate|evaluate|simplify|find (?:the|all|x))\b[^.\n]{0,80}[\d=]",
-    re.IGNORECASE,
-)
-_LOGIC = re.compile(
-    r"\bknights?\b[^.]{0,80}\bknaves?\b|\btruth[- ]teller|\blogic(?:al)? (?:puzzle|grid)\b", re.IGNORECASE
-)
+_LATEX = re.compile(r"\\(?:frac|sqrt|sum|int|boxed|cdot|begin\{|text\{|angle|triangle|binom|pi\b)")
+_FORMULA = re.compile(r"\$[^$\n]{1,200}\$")
+_MATH_QUESTIONS = ("how many", "how much", "what is the value", "what is the sum", "what is the product",
+                   "what is the remainder", "what is the probability", "what is the area")  # fmt: skip
+_MATH_VERBS = ("solve", "compute", "calculate", "evaluate", "simplify", "find")
+_MATH = re.compile(r"\b(?:solve|compute|calculate|evaluate|simplify|find (?:the|all|x))\b[^.\n]{0,80}[\d=]")
 
 
 def domain_of(text: str, verifier: str | None = None) -> str:
@@ -42,11 +45,26 @@ def domain_of(text: str, verifier: str | None = None) -> str:
     """
     if verifier in _BY_VERIFIER:
         return _BY_VERIFIER[verifier]
-    head = text[:_HEAD]
-    if _LOGIC.search(head):
+    head = text[:_HEAD].lower()
+    if any(sign in head for sign in _LOGIC):
         return "logic"
-    if _CODE.search(head):
+    if _is_code(head):
         return "code"
-    if _MATH.search(head):
-        return "math"
-    return GENERAL
+    return "math" if _is_math(head) else GENERAL
+
+
+def _is_code(head: str) -> bool:
+    if head.startswith("def ") or any(sign in head for sign in _CODE_SIGNS):
+        return True
+    about = any(noun in head for noun in _CODE_NOUNS) and any(verb in head for verb in _CODE_VERBS)
+    return about and _CODE.search(head) is not None
+
+
+def _is_math(head: str) -> bool:
+    if "\\" in head and _LATEX.search(head):
+        return True
+    if "$" in head and any(c in f for f in _FORMULA.findall(head) for c in "=+^\\<>"):
+        return True
+    if "?" in head and any(question in head for question in _MATH_QUESTIONS):
+        return True
+    return any(verb in head for verb in _MATH_VERBS) and _MATH.search(head) is not None

@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_quote = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def canonical_text(text: str) -> str:
     """Return text in Unicode NFC with outer white space stripped."""
-    return unicodedata.normalize("NFC", text).strip()
+    return text.strip() if text.isascii() else unicodedata.normalize("NFC", text).strip()
 
 
 def canonical_messages(messages: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -24,7 +27,9 @@ def canonical_messages(messages: Sequence[tuple[str, str]]) -> list[tuple[str, s
 
 def prompt_id(messages: Sequence[tuple[str, str]]) -> str:
     """Return the id of a prompt: 32 hex characters, BLAKE2b (16 bytes) of its canonical messages."""
-    text = json.dumps(canonical_messages(messages), ensure_ascii=False, separators=(",", ":"))
+    # What json.dumps writes for the list of pairs, without its detours.
+    pairs = (f"[{_quote(role)},{_quote(content)}]" for role, content in canonical_messages(messages))
+    text = f"[{','.join(pairs)}]"
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

@@ -50,34 +50,25 @@ def select(candidates: pl.LazyFrame | pl.DataFrame, arm: ArmSettings, settings: 
         ValueError: a prompt is listed twice, or the rule needs a column that is not there.
     """
     rule = RULES[arm.rule]
-    frame = _read(candidates, rule, arm, settings)
-    ranked = frame.filter(pl.col.reason.is_null()).drop("reason")
+    frame = _read(candidates, rule, arm, settings).sort("prompt_id").with_row_index("row")
+    _refuse_repeats(frame["prompt_id"])
+    ranked = frame.filter(pl.col.reason.is_null())
     sizes = ranked.group_by("group").agg(pl.col.domain.first(), size=pl.len()).sort("group")
-    admitted = ranked.with_columns(reason=_refusal(rule, arm))
-    refused = admitted.filter(pl.col.reason.is_not_null())
-    admitted = _rank(admitted.filter(pl.col.reason.is_null()), rule, arm)
+    judged = ranked.with_columns(reason=_refusal(rule, arm))
+    admitted = _rank(judged.filter(pl.col.reason.is_null()), rule, arm)
     share = 1.0 if rule.whole else arm.max_all_zero_share
     picked = pick(admitted, quotas(sizes, arm, whole=rule.whole), share).with_columns(reason=_outcome(arm))
-    out = pl.concat(
-        [frame.filter(pl.col.reason.is_not_null()).with_columns(group=pl.lit(None, pl.String)), refused, picked],
-        how="diagonal",
+    found = [
+        judged.filter(pl.col.reason.is_not_null()).select("row", found="reason"),
+        picked.select("row", "score", "percentile", "tie_size", found="reason"),
+    ]
+    out = frame.join(pl.concat(found, how="diagonal"), on="row", how="left", maintain_order="left").with_columns(
+        group=pl.when(pl.col.reason.is_null()).then("group"), reason=pl.coalesce("reason", "found")
     )
     added = ["original"] if arm.include_original else []
     overruled = (pl.col.reason == "override") & pl.col.override_selected
     kept = pl.col.reason.is_in([*added, arm.rule, "floor"]) | overruled
-    out = out.select(
-        "prompt_id",
-        "policy_id",
-        "score",
-        "group",
-        "percentile",
-        "tie_size",
-        "reason",
-        arm=pl.lit(arm.name),
-        rule=pl.lit(arm.rule),
-        selected=kept.fill_null(value=False),
-    ).sort("prompt_id")
-    _refuse_repeats(out)
+    out = out.with_columns(arm=pl.lit(arm.name), rule=pl.lit(arm.rule), selected=kept.fill_null(value=False))
     return out.select(list(SELECTION.columns))
 
 
@@ -141,7 +132,7 @@ def _rank(admitted: pl.DataFrame, rule: Rule, arm: ArmSettings) -> pl.DataFrame:
         percentile=(rank - 0.5) / pl.len().over("group"),
         tie_size=pl.len().over("group", "score").cast(pl.Int64),
         all_zero=((pl.col.reward_min == 0) & (pl.col.reward_max == 0)).fill_null(value=False),
-    ).sort("group", "score", *rule.tie_break, "prompt_id")
+    ).sort("group", "score", *rule.tie_break, "row")  # rows are in the order of the ids
 
 
 def _outcome(arm: ArmSettings) -> pl.Expr:
@@ -158,9 +149,8 @@ def _outcome(arm: ArmSettings) -> pl.Expr:
     )
 
 
-def _refuse_repeats(selection: pl.DataFrame) -> None:
-    ids = selection["prompt_id"]
-    repeated = ids.filter(ids == ids.shift(1))
+def _refuse_repeats(sorted_ids: pl.Series) -> None:
+    repeated = sorted_ids.filter(sorted_ids == sorted_ids.shift(1))
     if repeated.len():
         msg = f"{repeated.len()} candidates are listed more than once, the first is prompt {repeated[0]}"
         raise ValueError(msg)
@@ -182,27 +172,34 @@ def selection_decisions(
     """
     rule = RULES[arm.rule]
     cut = pl.col.score.filter(pl.col.reason == arm.rule).max().over("group")
-    frame = selection.with_columns(value=rule.sign * pl.col.score, threshold=rule.sign * cut)
+    frame = selection.with_columns(value=rule.sign * pl.col.score + 0.0, threshold=rule.sign * cut + 0.0)
     facts = ["scored", "samples", "contaminated_by"]
     have = [c for c in facts if candidates is not None and c in candidates.columns]
     if candidates is not None and have:
         frame = frame.join(candidates.select("prompt_id", *have), on="prompt_id", how="left", maintain_order="left")
     frame = frame.with_columns(pl.lit(None, pl.String).alias(c) for c in facts if c not in have)
     by_rule = pl.col.reason.is_in([arm.rule, "above_cut"])
-    return frame.select(
-        "arm",
-        "prompt_id",
-        stage=pl.lit("selection"),
-        rule=pl.when(by_rule).then(pl.lit(arm.rule)).otherwise("reason"),
-        outcome=pl.when("selected").then(pl.lit("keep")).otherwise(pl.lit("drop")),
-        value="value",
-        threshold="threshold",
-        detail=_detail(rule, arm),
-        policy_hash=pl.lit(policy_hash),
-    ).select(list(DECISIONS.columns))
+    frame = frame.with_row_index("row")
+    details = _details(rule, arm)
+    parts = [  # each text is made only for the prompts it is about
+        part.select("row", detail=details[reason])
+        for (reason,), part in frame.partition_by("reason", as_dict=True).items()
+    ]
+    empty = pl.DataFrame(schema={"row": frame.schema["row"], "detail": pl.String})
+    return (
+        frame.join(pl.concat([empty, *parts]), on="row", how="left", maintain_order="left")
+        .with_columns(
+            stage=pl.lit("selection"),
+            rule=pl.when(by_rule).then(pl.lit(arm.rule)).otherwise("reason"),
+            outcome=pl.when("selected").then(pl.lit("keep")).otherwise(pl.lit("drop")),
+            policy_hash=pl.lit(policy_hash),
+        )
+        .select(list(DECISIONS.columns))
+    )
 
 
-def _detail(rule: Rule, arm: ArmSettings) -> pl.Expr:
+def _details(rule: Rule, arm: ArmSettings) -> dict[str, pl.Expr]:
+    """Return what to tell people, by reason."""
     if rule.whole:
         picked = pl.format("every scored prompt of {} is kept", "group")
         left = picked
@@ -215,7 +212,7 @@ def _detail(rule: Rule, arm: ArmSettings) -> pl.Expr:
         picked = pl.format(f"{{}} is {share} {{}}", value, "group", place)
         left = pl.format(f"{{}} is not {share} {{}}: {{}}", value, "group", place, last)
     counts = pl.format("{} of {} rollouts have a reward", pl.col.scored, pl.col.samples)
-    details = {
+    return {
         arm.rule: picked,
         "above_cut": left,
         "floor": pl.format("{}; let in by the floor of its domain", left),
@@ -241,7 +238,3 @@ def _detail(rule: Rule, arm: ArmSettings) -> pl.Expr:
         "suspect_gold": pl.lit("no rollout passed, and most gave one and the same other answer"),
         "override": pl.lit("decided by a person"),
     }
-    out = pl.lit(None, pl.String)
-    for reason, text in details.items():
-        out = pl.when(pl.col.reason == reason).then(text).otherwise(out)
-    return out

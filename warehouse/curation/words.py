@@ -1,9 +1,9 @@
 """Words of many texts as 64-bit hashes, in a few passes over arrays instead of one Python object a word.
 
 A word is a maximal run of letters and digits of the normalised text (NFKC, case folded). A character of a script that
-is written without spaces is a word by itself, and so is a mathematical symbol beyond ASCII. The hashes are ours: what is
-stored stays comparable across library versions. A word's hash is mix(sum over its bytes of table[byte] * P^position),
-modulo 2^64.
+is written without spaces is a word by itself, and so is a mathematical symbol beyond ASCII. The hashes are ours, so
+what is stored stays comparable across library versions: a word's is mix(sum over its bytes of table[byte] *
+P^position), modulo 2^64.
 """
 
 from __future__ import annotations

@@ -209,3 +209,12 @@ def test_completions_are_frozen(nursery):
     completion = next(nursery.generate([request("x", max_tokens=1)]))
     with pytest.raises(dataclasses.FrozenInstanceError):
         completion.response = "y"
+
+
+def test_half_precision_runs_and_fingerprints_the_same_model(nursery):
+    engine = TransformersEngine("nursery", dtype="bfloat16")
+    assert engine.model.dtype == torch.bfloat16
+    assert engine.fingerprint == nursery.fingerprint
+    completions = list(engine.generate(mixed()))
+    assert len(completions) == len(mixed())
+    assert all(math.isfinite(c.logprob_sum) for c in completions)

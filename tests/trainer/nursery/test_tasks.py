@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import re
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from trainer.nursery.knowledge import CATEGORIES, OPPOSITES
 from trainer.nursery.tasks import DOMAINS, generate_tasks
+from verifiers import Status, Task, verify
 
 SEEDS = st.integers(0, 10**6)
 few = settings(max_examples=25, deadline=None)
@@ -158,3 +160,23 @@ def test_the_same_prompt_always_has_the_same_gold():
 def test_asking_for_more_than_there_is_says_so():
     with pytest.raises(ValueError, match="distinct prompts for mix"):
         generate_tasks(200, 0, {"instruction": 1.0}, {1: 1.0})
+
+
+def test_right_answers_are_correct_by_their_own_verifier_and_wrong_ones_are_not():
+    """Text-only verifiers; code answers are held to their asserts above."""
+    tasks = [t for t in generate_tasks(300, 8) if t.verifier in ("math", "exact", "choice")]
+    right = verify([Task(t.verifier, t.answer, t.ground_truth, t.prompt) for t in tasks], workers=1)
+    assert {v.status for v in right} == {Status.correct}
+    others = {}
+    for t in tasks:  # the answer of another task of the same verifier, with another gold
+        others.setdefault(t.verifier, []).append(t)
+    swapped = [
+        Task(t.verifier, u.answer, t.ground_truth, t.prompt)
+        for group in others.values()
+        for t, u in itertools.pairwise(group)
+        if json.loads(t.ground_truth) != json.loads(u.ground_truth)
+        and t.answer.rpartition(": ")[2] != u.answer.rpartition(": ")[2]
+    ]
+    wrong = verify(swapped, workers=1)
+    assert len(wrong) > 100
+    assert {v.score for v in wrong} == {0.0}

@@ -1,0 +1,469 @@
+"""How fast ingest is, how much memory it takes, and what it finds, from 100,000 to 1,000,000 rows of about 1 KB.
+
+    python benchmarks/ingest_scale.py                                  # 100k; results/ingest_scale.{json,md}
+    python benchmarks/ingest_scale.py --rows 1000000 --append          # one more size into the same results
+    python benchmarks/ingest_scale.py --peer /path/to/venv/bin/python  # also datatrove's MinHash, in its environment
+
+Rows are synthetic: words of a Zipf vocabulary, lognormal lengths. Of them 3% are exact copies of an earlier row (other
+spacing), 5% near copies (words replaced; their true Jaccard index is computed), 0.1% broken lines; 0.15% hold text of
+one of three evaluation sets: a quote, a whole short item, or an item in other case and punctuation.
+
+Measured in a process of its own: from JSON lines to the four tables as Parquet files, then decontamination. Memory is
+that of the whole process tree, sampled five times a second: anonymous pages (what cannot be dropped), and resident
+pages, which count mapped files too. The peer gets the same files and writes the rows it keeps; it has no quarantine,
+golds, splits, signatures for later batches, decisions or rejected rows, and removes near and exact copies in one pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from warehouse.curation.decontaminate import contamination, evaluation_items  # noqa: E402
+from warehouse.ingest.batch import SourceFile, ingest_batch  # noqa: E402
+from warehouse.ingest.readers import file_hash  # noqa: E402
+from warehouse.schemas import SIGNATURES  # noqa: E402
+from warehouse.settings import EvaluationSet, Settings  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RESULTS = REPOSITORY / "benchmarks" / "results"
+CHUNK = 20_000
+FILES = 8
+SHARES = {"exact": 0.03, "near": 0.05, "broken": 0.001, "quote": 0.0005, "whole": 0.0005, "item": 0.0005}
+MIN_NEAR_WORDS = 40  # in shorter texts one changed word is a change of meaning
+EVALUATION = {"algebra": 500, "trivia": 400, "short": 300}
+WORDS = 13
+PLANTED = {
+    "row": pl.Int64,
+    "kind": pl.String,
+    "of": pl.Int64,
+    "jaccard": pl.Float64,
+    "eval_set": pl.String,
+    "item": pl.String,
+}
+
+
+class Language:
+    """Words of a Zipf vocabulary."""
+
+    def __init__(self, seed: int, size: int = 100_000) -> None:
+        self.rng = np.random.default_rng(seed)
+        syllables = [a + b for a in "bcdfghjklmnprstvw" for b in ("a", "e", "i", "o", "u", "an", "er", "in")]
+        lengths = self.rng.choice([1, 2, 3, 4], p=[0.2, 0.45, 0.25, 0.1], size=3 * size)
+        words = dict.fromkeys("".join(self.rng.choice(syllables, size=n)) for n in lengths)
+        self.vocabulary = np.array(list(words)[:size], dtype=object)
+        weights = 1.0 / np.arange(1, len(self.vocabulary) + 1)
+        self._cumulative = np.cumsum(weights) / weights.sum()
+
+    def words(self, count: int) -> list[str]:
+        return list(self.vocabulary[np.searchsorted(self._cumulative, self.rng.random(count))])
+
+    def texts(self, count: int, median: float = 130, sigma: float = 0.8) -> list[list[str]]:
+        lengths = np.clip(self.rng.lognormal(np.log(median), sigma, count), 6, 4000).astype(int)
+        flat = self.words(int(lengths.sum()))
+        ends = np.cumsum(lengths)
+        return [flat[e - n : e] for e, n in zip(ends, lengths, strict=True)]
+
+
+def generate(folder: Path, rows: int, seed: int = 1) -> pl.DataFrame:
+    """Write the rows and the evaluation sets; return what was planted, a row each."""
+    language = Language(seed)
+    rng = language.rng
+    sets = _evaluation_sets(folder, language)
+    kinds = rng.choice([*SHARES, "base"], p=[*SHARES.values(), 1 - sum(SHARES.values())], size=rows)
+    kinds[:1000] = "base"
+    pool: list[tuple[int, list[str]]] = []
+    planted: list[tuple[int, str, int | None, float | None, str | None, str | None]] = []
+    per_file = -(-rows // FILES)
+    files = [(folder / f"rows-{i}.jsonl").open("w", encoding="utf-8") for i in range(FILES)]
+    for start in range(0, rows, CHUNK):
+        texts = language.texts(min(CHUNK, rows - start))
+        for row, words in enumerate(texts, start):
+            kind = str(kinds[row])
+            text = ""
+            of, jaccard, name, item = None, None, None, None
+            if kind == "base":
+                text = " ".join(words)
+                if row % 10 == 0:
+                    pool.append((row, words))
+            elif kind == "exact":
+                of, words = pool[rng.integers(len(pool))]
+                text = f"  {' '.join(words)}\n"
+            elif kind == "near":
+                of, words, jaccard = _near(pool, language)
+                text = " ".join(words)
+            elif kind != "broken":
+                name, item, text = _contaminated(kind, words, sets, rng)
+            line = (
+                '{"prompt": "cut off'
+                if kind == "broken"
+                else json.dumps({"prompt": text, "answer": str(of or row), "id": row})
+            )
+            files[row // per_file].write(line + "\n")
+            if kind != "base":
+                planted.append((row, kind, of, jaccard, name, item))
+    for file in files:
+        file.close()
+    schema = {
+        "row": pl.Int64,
+        "kind": pl.String,
+        "of": pl.Int64,
+        "jaccard": pl.Float64,
+        "eval_set": pl.String,
+        "item": pl.String,
+    }
+    return pl.DataFrame(planted, schema=schema, orient="row")
+
+
+def _evaluation_sets(folder: Path, language: Language) -> dict[str, list[list[str]]]:
+    sets = {
+        name: language.texts(count, *((9, 0.15) if name == "short" else (60, 0.5)))
+        for name, count in EVALUATION.items()
+    }
+    sets["short"] = [words[:12] for words in sets["short"]]
+    for name, items in sets.items():
+        (folder / f"{name}.eval.jsonl").write_text("".join(json.dumps({"question": " ".join(w)}) + "\n" for w in items))
+    return sets
+
+
+def _near(pool: list[tuple[int, list[str]]], language: Language) -> tuple[int, list[str], float]:
+    rng = language.rng
+    while len(pool[at := int(rng.integers(len(pool)))][1]) < MIN_NEAR_WORDS:
+        pass
+    of, words = pool[at]
+    changed = list(words)
+    edits = int(rng.integers(1, max(2, len(words) * 0.03)))
+    for place, word in zip(rng.integers(len(words), size=edits), language.words(edits), strict=True):
+        changed[place] = word
+    one, two = ({tuple(w[i : i + 3]) for i in range(len(w) - 2)} for w in (words, changed))
+    return of, changed, len(one & two) / len(one | two)
+
+
+def _contaminated(
+    kind: str, words: list[str], sets: dict[str, list[list[str]]], rng: np.random.Generator
+) -> tuple[str, str, str]:
+    name = "short" if kind == "whole" else str(rng.choice(["algebra", "trivia"]))
+    number = int(rng.integers(len(sets[name])))
+    item = sets[name][number]
+    while kind == "quote" and len(item) < WORDS + 1:
+        number = int(rng.integers(len(sets[name])))
+        item = sets[name][number]
+    if kind == "quote":
+        length = int(rng.integers(WORDS, min(len(item), 2 * WORDS) + 1))
+        first = int(rng.integers(len(item) - length + 1))
+        item = item[first : first + length]
+    noisy = [w.upper() if rng.random() < 0.3 else w + ("," if rng.random() < 0.3 else "") for w in item]
+    cut = int(rng.integers(len(words)))
+    text = " ".join(noisy) if kind == "item" else " ".join([*words[:cut], *noisy, *words[cut:]])
+    return name, f"{name}.eval.jsonl:{number}", text
+
+
+def run_preppo(folder: Path, workers: int) -> dict[str, Any]:
+    """Ingest and decontaminate; return seconds by step. Tables stay in `folder`."""
+    sets = [EvaluationSet(name=n, path=str(folder / f"{n}.eval.jsonl"), text="question") for n in EVALUATION]
+    source = {"name": "rows", "path": "x", "prompt": "prompt", "ground_truth": "answer", "key": "id"}
+    settings = Settings.model_validate({"source": [source]})
+    paths = sorted(folder.glob("rows-*.jsonl"))
+    seconds: dict[str, float] = {}
+    start = time.perf_counter()
+    files = [SourceFile("rows", p, file_hash(p)) for p in paths]
+    registered = time.perf_counter()
+    last_row = [registered]
+    result = ingest_batch(
+        files,
+        settings,
+        earlier=pl.LazyFrame(schema=SIGNATURES.columns),
+        work=folder / "work",
+        workers=workers,
+        ingested_at=datetime.now(UTC),
+        progress=lambda _rows: last_row.append(time.perf_counter()),
+    )
+    resolved = time.perf_counter()
+    frames = {
+        "prompts": result.prompts(),
+        "rejected_prompts": result.rejected(),
+        "signatures": result.signatures(),
+        "decisions": result.decisions(),
+    }
+    for name, parts in frames.items():
+        (folder / name).mkdir()
+        for i, part in enumerate(parts):
+            part.write_parquet(folder / name / f"{i:05d}.parquet", compression="zstd", compression_level=3)
+    written = time.perf_counter()
+    items = evaluation_items(sets, folder, pl.LazyFrame())
+    prompts = (pl.read_parquet(p, columns=["prompt_id", "messages"]) for p in sorted((folder / "prompts").iterdir()))
+    contamination(prompts, items, WORDS).write_parquet(folder / "contamination.parquet")
+    ended = time.perf_counter()
+    seconds = {
+        "register": registered - start,
+        "stage": last_row[-1] - registered,
+        "decide": resolved - last_row[-1],
+        "write": written - resolved,
+        "decontaminate": ended - written,
+    }
+    return {"seconds": seconds, "rows_read": result.rows_read, "counts": result.counts}
+
+
+def judge(folder: Path, planted: pl.DataFrame, rows: int) -> dict[str, Any]:
+    """Compare what was found with what was planted."""
+    per_file = -(-rows // FILES)
+    starts = {file_hash(p): i * per_file for i, p in enumerate(sorted(folder.glob("rows-*.jsonl")))}
+    place = pl.col("source_row").str.split(":")
+    row = place.list.get(0).replace_strict(starts, return_dtype=pl.Int64) + place.list.get(1).cast(pl.Int64)
+    rejected = pl.read_parquet(folder / "rejected_prompts").select("outcome", "reason_code", row=row)
+    prompts = pl.read_parquet(folder / "prompts", columns=["prompt_id", "source_row"]).select("prompt_id", row=row)
+    both = planted.join(rejected, on="row", how="left")
+    near = both.filter(pl.col("kind") == "near")
+    gone = pl.col("outcome").is_not_null()
+    found: dict[str, Any] = {
+        "exact copies found": _share(both.filter(pl.col("kind") == "exact"), gone),
+        "broken rows found": _share(both.filter(pl.col("kind") == "broken"), pl.col("outcome") == "quarantined"),
+    }
+    for low, high in ((0.8, 0.85), (0.85, 0.9), (0.9, 1.01)):
+        some = near.filter(pl.col("jaccard").is_between(low, high, closed="left"))
+        found[f"near copies found, Jaccard {low:.2f}-{min(high, 1):.2f}"] = _share(some, gone)
+    below = near.filter(pl.col("jaccard") < 0.8)
+    found["near copies below the threshold dropped"] = _share(below, gone)
+    copies = planted.filter(pl.col("kind").is_in(["exact", "near", "broken"]))
+    innocent = rejected.join(copies, on="row", how="anti")
+    split = pl.col("reason_code") == "split_conflict"
+    found["false drops"] = [innocent.filter(~split).height, rows - copies.height]
+    found["drops for the split"] = [rejected.filter(split).height, rows]
+    hits = pl.read_parquet(folder / "contamination.parquet").join(prompts, on="prompt_id")
+    dirty = planted.filter(pl.col("eval_set").is_not_null()).join(prompts, on="row")
+    named = dirty.join(hits.select("row", "eval_set", "item", "overlap"), on=["row", "eval_set", "item"], how="left")
+    for kind, overlap in (("quote", "ngram"), ("whole", "whole"), ("item", "exact")):
+        some = named.filter(pl.col("kind") == kind)
+        found[f"contamination found, item named: {kind}"] = _share(some, pl.col("overlap") == overlap)
+    found["false contaminations"] = [hits.join(dirty, on="row", how="anti").height, prompts.height - dirty.height]
+    return found
+
+
+def _share(rows: pl.DataFrame, condition: pl.Expr) -> list[int]:
+    return [rows.filter(condition).height, rows.height]
+
+
+PEER = """
+import json, sys, time
+from pathlib import Path
+from datatrove.executor import LocalPipelineExecutor
+from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature
+from datatrove.pipeline.dedup.minhash import MinhashConfig
+from datatrove.pipeline.readers import JsonlReader
+from datatrove.pipeline.writers.jsonl import JsonlWriter
+from datatrove.utils.word_tokenizers import WhitespaceTokenizer
+
+def main():
+    folder, workers = Path(sys.argv[1]), int(sys.argv[2])
+    out = folder / "peer"
+    config = MinhashConfig(n_grams=3, num_buckets=14, hashes_per_bucket=8)
+    def reader():
+        return JsonlReader(str(folder), glob_pattern="rows-*.jsonl", text_key="prompt", id_key="id", compression=None)
+    stages = [
+        (8, [reader(), MinhashDedupSignature(str(out / "sig"), config=config, language=WhitespaceTokenizer())]),
+        (config.num_buckets, [MinhashDedupBuckets(str(out / "sig"), str(out / "buckets"), config=config)]),
+        (1, [MinhashDedupCluster(str(out / "buckets"), str(out / "ids"), config=config)]),
+        (8, [reader(), MinhashDedupFilter(str(out / "ids")), JsonlWriter(str(out / "kept"), compression=None)]),
+    ]
+    seconds = {}
+    for (tasks, steps), name in zip(stages, ("signature", "buckets", "cluster", "filter")):
+        start = time.perf_counter()
+        LocalPipelineExecutor(steps, tasks=tasks, workers=workers, logging_dir=str(out / "logs" / name)).run()
+        seconds[name] = time.perf_counter() - start
+    kept = [json.loads(l)["id"] for p in sorted((out / "kept").glob("*.jsonl")) for l in p.open()]
+    print(json.dumps({"seconds": seconds, "kept": sorted(map(int, kept))}))
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def judge_peer(kept: list[int], planted: pl.DataFrame, rows: int) -> dict[str, Any]:
+    """Compare what the peer kept. It keeps one row of a cluster, not always the first: a pair counts as found when
+    not both of its rows are kept."""
+    left = set(kept)
+    pairs = planted.filter(pl.col("of").is_not_null())
+    both = pl.Series([r in left and o in left for r, o in pairs.select("row", "of").iter_rows()])
+    pairs = pairs.with_columns(both=both)
+    found = {"exact copies found": _share(pairs.filter(pl.col("kind") == "exact"), ~pl.col("both"))}
+    near = pairs.filter(pl.col("kind") == "near")
+    for low, high in ((0.8, 0.85), (0.85, 0.9), (0.9, 1.01)):
+        some = near.filter(pl.col("jaccard").is_between(low, high, closed="left"))
+        found[f"near copies found, Jaccard {low:.2f}-{min(high, 1):.2f}"] = _share(some, ~pl.col("both"))
+    involved = {*planted["row"].to_list(), *planted["of"].drop_nulls().to_list()}
+    found["false drops"] = [rows - len(left | involved), rows - len(involved)]
+    return found
+
+
+class Memory(threading.Thread):
+    """Samples the memory of a process and its descendants."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._pid = pid
+        self.anonymous = 0
+        self.resident = 0
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        while not self.done.wait(0.2):
+            samples = [_status(p) for p in _tree(self._pid)]
+            self.anonymous = max(self.anonymous, sum(s.get("RssAnon", 0) for s in samples))
+            self.resident = max(self.resident, sum(s.get("VmRSS", 0) for s in samples))
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return
+    for child in children:
+        yield from _tree(int(child))
+
+
+def _status(pid: int) -> dict[str, int]:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    return {k: int(v.split()[0]) * 1024 for k, v in (x.split(":", 1) for x in lines) if k in ("VmRSS", "RssAnon")}
+
+
+def measured(command: list[str]) -> dict[str, Any]:
+    """Run a process that prints JSON on its last line; add its wall clock, processor time and peak memory."""
+    before = os.times()
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    memory = Memory(process.pid)
+    memory.start()
+    out, err = process.communicate()
+    memory.done.set()
+    memory.join()
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed:\n{err[-3000:]}")
+    after = os.times()
+    result: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return {
+        **result,
+        "wall_s": time.perf_counter() - start,
+        "cpu_s": cpu,
+        "peak_anonymous_mb": memory.anonymous / 2**20,
+        "peak_resident_mb": memory.resident / 2**20,
+    }
+
+
+def measure(rows: int, workers: int, peer: str | None, keep: Path | None) -> dict[str, Any]:
+    """Generate, run and judge one size."""
+    folder = keep or Path(tempfile.mkdtemp(prefix="ingest-scale-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        planted = generate(folder, rows)
+        size = sum(p.stat().st_size for p in folder.glob("rows-*.jsonl"))
+        load = os.getloadavg()[0]
+        own = measured([sys.executable, __file__, "--run-in", str(folder), "--workers", str(workers)])
+        if own["rows_read"] != rows or sum(own["counts"].values()) != rows:
+            sys.exit(f"{rows} rows written, {own['rows_read']} read, {own['counts']} accounted for")
+        result = {
+            "rows": rows,
+            "bytes": size,
+            "workers": workers,
+            "load_before": load,
+            "preppo": {**own, "found": judge(folder, planted, rows)},
+        }
+        if peer is not None:
+            script = folder / "peer.py"
+            script.write_text(PEER)
+            other = measured([peer, str(script), str(folder), str(workers)])
+            kept = other.pop("kept")
+            result["datatrove"] = {**other, "kept": len(kept), "found": judge_peer(kept, planted, rows)}
+        return result
+    finally:
+        if keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def report(results: list[dict[str, Any]]) -> str:
+    """Return the results as Markdown."""
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    lines = ["# Ingest at scale", "", f"`benchmarks/ingest_scale.py`, {machine}.", ""]
+    lines += [
+        "| rows | system | rows/s | wall s | cpu s | anonymous MB | resident MB | seconds by step |",
+        "|" + "---|" * 8,
+    ]
+    for r in results:
+        for name in ("preppo", "datatrove"):
+            if name not in r:
+                continue
+            m = r[name]
+            own = sum(s for step, s in m["seconds"].items() if step != "decontaminate")
+            steps = ", ".join(f"{step} {s:.1f}" for step, s in m["seconds"].items())
+            lines.append(
+                f"| {r['rows']:,} | {name} | {r['rows'] / own:,.0f} | {own:.1f} | {m['cpu_s']:.0f} "
+                f"| {m['peak_anonymous_mb']:,.0f} | {m['peak_resident_mb']:,.0f} | {steps} |"
+            )
+    lines += ["", "Rows/s and wall s leave decontamination out (the peer does none); cpu s has everything.", ""]
+    for r in results:
+        lines += [f"## {r['rows']:,} rows, {r['bytes'] / 2**20:,.0f} MiB, load before {r['load_before']:.1f}", ""]
+        systems = [n for n in ("preppo", "datatrove") if n in r]
+        lines += ["| | " + " | ".join(systems) + " |", "|---" * (1 + len(systems)) + "|"]
+        for key in r["preppo"]["found"]:
+            cells = [_cell(r[n]["found"].get(key)) for n in systems]
+            lines.append(f"| {key} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(value: list[int] | None) -> str:
+    if value is None:
+        return ""
+    part, whole = value
+    return f"{part:,} of {whole:,} ({part / whole:.2%})" if whole else "none"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000])
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--peer", help="a Python that has datatrove")
+    parser.add_argument("--append", action="store_true", help="keep the other sizes of earlier results")
+    parser.add_argument("--keep", type=Path, help="a folder that keeps the rows and tables")
+    parser.add_argument("--run-in", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.run_in is not None:
+        print(json.dumps(run_preppo(arguments.run_in, arguments.workers)))
+        return
+    stored = RESULTS / "ingest_scale.json"
+    results = json.loads(stored.read_text()) if arguments.append and stored.is_file() else []
+    for rows in arguments.rows:
+        results = [r for r in results if r["rows"] != rows]
+        results.append(measure(rows, arguments.workers, arguments.peer, arguments.keep))
+        results.sort(key=lambda r: r["rows"])
+        RESULTS.mkdir(exist_ok=True)
+        stored.write_text(json.dumps(results, indent=1) + "\n")
+        (RESULTS / "ingest_scale.md").write_text(report(results))
+    print(report(results))
+
+
+if __name__ == "__main__":
+    main()
