@@ -61,8 +61,8 @@ def _error_share(_run: Run, written: Written, _writer: StageWriter) -> Finding:
     return _share(failed, written.counts["rows"], 0.01, "verdicts failed on our side")
 
 
-def _one_reward_each(run: Run, _written: Written, writer: StageWriter) -> Finding:
-    view = run.project.store.snapshot(["rollouts"])
+def _one_reward_each(_run: Run, _written: Written, writer: StageWriter) -> Finding:
+    view = writer.view
     commit = view.live["rollouts", writer.build.batch, writer.build.variant]
     scored = view.scan_builds("rollouts", [commit]).filter(pl.col("role") == "scored").select("prompt_id", "sample")
     have = writer.written("rewards").select("prompt_id", "sample")
@@ -83,15 +83,15 @@ def _suspect_share(_run: Run, written: Written, _writer: StageWriter) -> Finding
     return _share(written.counts["suspect_golds"], written.counts["prompts"], 0.05, "golds are suspect")
 
 
-def _every_prompt_once(run: Run, _written: Written, writer: StageWriter) -> Finding:
-    prompts = run.project.store.snapshot(["prompts"]).scan("prompts").select("prompt_id")
+def _every_prompt_once(_run: Run, _written: Written, writer: StageWriter) -> Finding:
+    prompts = writer.view.scan("prompts").select("prompt_id")
     decided = writer.written("selection").select("prompt_id")
     off = abs(_rows(prompts) - _rows(decided)) + _rows(prompts.join(decided, on="prompt_id", how="anti"))
     return _none(off, "prompts without exactly one row in the selection")
 
 
-def _nothing_held_out(run: Run, _written: Written, writer: StageWriter) -> Finding:
-    view = run.project.store.snapshot(["prompts", "contamination"])
+def _nothing_held_out(_run: Run, _written: Written, writer: StageWriter) -> Finding:
+    view = writer.view
     barred = view.scan("prompts").filter(pl.col("pool") == "eval").select("prompt_id")
     dirty = view.scan("contamination").select("prompt_id")
     chosen = writer.written("selection").filter(pl.col("selected") & (pl.col("reason") != "override"))
@@ -110,8 +110,8 @@ def _something_selected(_run: Run, written: Written, _writer: StageWriter) -> Fi
     return Finding(chosen > 0, chosen, 1, "" if chosen else "no prompt was selected")
 
 
-def _only_selected(run: Run, _written: Written, writer: StageWriter) -> Finding:
-    view = run.project.store.snapshot(["selection"])
+def _only_selected(_run: Run, _written: Written, writer: StageWriter) -> Finding:
+    view = writer.view
     commit = view.live["selection", CORPUS, writer.build.variant]
     chosen = view.scan_builds("selection", [commit]).filter("selected").select("prompt_id")
     return _none(

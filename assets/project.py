@@ -85,11 +85,16 @@ class Project:
 def open_project(config: Path | None = None, home: Path | None = None) -> Project:
     """Load the settings and open the home. Without any settings file, the demo's, on generated questions.
 
+    Args:
+        config: the settings file; default `$PREPPO_CONFIG`, then `./preppo.toml`.
+        home: the home; default `$PREPPO_HOME`, then `./.preppo`.
+
     Raises:
         SettingsError: the settings cannot be used.
     """
     opened = Home(home).create()
-    loaded = load_settings(config)
+    named = os.environ.get("PREPPO_CONFIG")
+    loaded = load_settings(Path(named) if config is None and named else config)
     if loaded.file is not None:
         return Project(loaded.settings, loaded.base, opened)
     questions = opened.root / "demo"

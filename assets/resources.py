@@ -1,6 +1,5 @@
 """How Dagster reaches a project."""
 
-import os
 from pathlib import Path
 
 import dagster as dg
@@ -22,8 +21,7 @@ class PreppoResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def project(self) -> Project:
         """Open the project anew, so that settings changed since the last run count."""
-        config = self.config or os.environ.get("PREPPO_CONFIG")
-        return open_project(Path(config) if config else None, Path(self.home) if self.home else None)
+        return open_project(Path(self.config) if self.config else None, Path(self.home) if self.home else None)
 
     def run(self, context: dg.AssetExecutionContext) -> Run:
         """Return what a stage needs, under the id of the Dagster run."""

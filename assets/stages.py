@@ -99,14 +99,23 @@ def materialise(stage: Stage, batch: str, run: Run) -> list[Outcome]:
     """Bring a stage of a batch up to date; builds that are current already are left as they are."""
     store = run.project.store
     outcomes: list[Outcome] = []
-    for wanted in stage.builds(run.project, store.snapshot(), batch):
+    view = store.snapshot()
+    for key in [b.key for b in stage.builds(run.project, view, batch)]:
         started = time.monotonic()
-        with store.stage(wanted, run.run_id) as writer:
+        with store.exclusive(key):
+            # Whoever held the stage before us may have committed what it is made of, too: look at what is wanted now,
+            # and write from that same view, or rows would be marked with inputs that they were not made from.
+            if store.moved_since(view):
+                view = store.snapshot()
+            wanted = next((b for b in stage.builds(run.project, view, batch) if b.key == key), None)
+            if wanted is None:
+                continue
+            writer = store.writer(wanted, run.run_id, view)
             carried = writer.committed
             if carried and writer.previous is not None:
                 commit = writer.previous
             else:
-                written = stage.write(run, store.snapshot(), wanted, writer)
+                written = stage.write(run, view, wanted, writer)
                 findings = _findings(stage, run, written, writer)
                 commit = writer.commit(stage.table, written.counts, extends=written.extends, checks=findings)
                 if stage.after is not None:

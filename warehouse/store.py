@@ -65,16 +65,29 @@ class Store:
             commits = self.ledger.read()
             opened = {n: DeltaTable(self.home.tables / n) for n in names}
             if self.ledger.version() == version:
-                return Snapshot(self.home, commits, opened)
+                return Snapshot(self.home, commits, opened, version)
         msg = "the tables kept changing while they were being opened; try again"
         raise StoreError(msg)
+
+    def moved_since(self, view: Snapshot) -> bool:
+        """Tell whether anything was committed after a view was taken."""
+        return self.ledger.version() != view.ledger_version
+
+    @contextmanager
+    def exclusive(self, key: tuple[str, str, str]) -> Iterator[None]:
+        """Hold one stage of one batch (stage, batch, variant). Others who want the same wait here."""
+        with self.home.lock("-".join(x for x in ("stage", *key) if x)):
+            yield
+
+    def writer(self, build: Build, run_id: str = "", view: Snapshot | None = None) -> StageWriter:
+        """Return what writes a build that is made from a view. Only for who holds its stage (`exclusive`)."""
+        return StageWriter(self, build, run_id, view)
 
     @contextmanager
     def stage(self, build: Build, run_id: str = "") -> Iterator[StageWriter]:
         """Open a stage for writing. Others who want the same stage of the same batch wait here, then see it done."""
-        name = "-".join(x for x in ("stage", *build.key) if x)
-        with self.home.lock(name):
-            yield StageWriter(self, build, run_id)
+        with self.exclusive(build.key):
+            yield self.writer(build, run_id)
 
     def abandon(self, batch: str, why: str, run_id: str = "") -> Commit:
         """Take a batch out of every view, for good; its rows stay on disk."""
@@ -117,8 +130,9 @@ class Store:
 class StageWriter:
     """Writes one build of one stage. Nothing shows before `commit`; what a killed run wrote can be continued."""
 
-    def __init__(self, store: Store, build: Build, run_id: str) -> None:
+    def __init__(self, store: Store, build: Build, run_id: str, view: Snapshot | None = None) -> None:
         self._store = store
+        self._view = view
         self.build = build
         self._run_id = run_id
         self._written: dict[str, bool] = {}
@@ -126,6 +140,11 @@ class StageWriter:
         self._previous = live_commits(commits).get(build.key)
         self.committed = self._previous is not None and self._previous.build_id == build.build_id
         self._rows = rows_id(build, commits)
+
+    @property
+    def view(self) -> Snapshot:
+        """Return what the build is made from; by now others may have committed more."""
+        return self._store.snapshot() if self._view is None else self._view
 
     @property
     def previous(self) -> Commit | None:
@@ -244,9 +263,12 @@ class StageWriter:
 class Snapshot:
     """A consistent view of the committed tables. Immutable; take a new one to see newer commits."""
 
-    def __init__(self, home: Home, commits: list[Commit], tables: dict[str, DeltaTable]) -> None:
+    def __init__(
+        self, home: Home, commits: list[Commit], tables: dict[str, DeltaTable], ledger_version: int = -1
+    ) -> None:
         self.home = home
         self.commits = commits
+        self.ledger_version = ledger_version  # of the Delta table behind the ledger; -1: a view put together by hand
         self.live = live_commits(commits)
         self._tables = tables
         self._decision_builds = visible_decisions(commits)

@@ -77,7 +77,7 @@ def question(rng: Random, number: int) -> tuple[str, int]:
 
 
 def answers(rng: Random, gold: int, samples: int, skill: float) -> list[str]:
-    """Return responses: right with probability `skill`, and every second one in a form that needs algebra to compare."""
+    """Return responses: right with probability `skill`, half in a form that needs algebra to compare."""
     found = []
     for _ in range(samples):
         value = gold if rng.random() < skill else gold + rng.randint(1, 9)

@@ -7,7 +7,10 @@ import pytest
 from warehouse.ingest.fields import RowError, getter, keep, resolve
 from warehouse.settings import FieldSpec, Where
 
-ROW = {"q": "What is 2+2?", "n": None, "deep": {"a": {"b": 7}}, "a.b": "flat", "list": ["x", "y"], "text": '{"k": [1]}'}
+ROW = {
+    "q": "What is 2+2?", "n": None, "deep": {"a": {"b": 7}}, "a.b": "flat", "list": ["x", "y"], "text": '{"k": [1]}',
+    "numbers": "3 -4, 13", "pair": [1, 2], "odd|ints": "the column's own name",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -28,6 +31,8 @@ ROW = {"q": "What is 2+2?", "n": None, "deep": {"a": {"b": 7}}, "a.b": "flat", "
         ({"column": "text", "parse_json": True}, {"k": [1]}),
         ({"value": "fixed"}, "fixed"),
         ({"object": {"a": "$q", "b": ["$$5", {"c": "$n"}], "d": 3}}, {"a": ROW["q"], "b": ["$5", {"c": None}], "d": 3}),
+        ({"object": {"a": "$numbers|ints", "b": "$n|ints"}}, {"a": [3, -4, 13], "b": None}),
+        ({"object": {"a": "$pair|ints", "b": "$odd|ints"}}, {"a": [1, 2], "b": "the column's own name"}),
     ],
 )
 def test_values(spec, value):
@@ -41,6 +46,9 @@ def test_values(spec, value):
         ({"column": "gone"}, "missing_column", "no column 'gone'"),
         ({"template": "{gone}"}, "missing_column", "no column 'gone'"),
         ({"object": {"a": "$gone"}}, "missing_column", "no column 'gone'"),
+        ({"object": {"a": "$gone|ints"}}, "missing_column", "no column 'gone"),
+        ({"object": {"a": "$q|ints"}}, "wrong_type", "column 'q' should hold whole numbers, holds"),
+        ({"object": {"a": "$text|ints"}}, "wrong_type", "column 'text' should hold whole numbers"),
         ({"column": "list", "index": 5}, "missing_column", "holds 2 items, index 5 is asked"),
         ({"column": "q", "index": 0}, "wrong_type", "should hold a list"),
         ({"column": "q", "extract": "#### (.+)"}, "no_match", "nothing in column 'q' matches"),

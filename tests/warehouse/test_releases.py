@@ -5,13 +5,16 @@ import os
 from dataclasses import replace
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from tests.warehouse import release_home as small
+from warehouse.hashing import text_hash
 from warehouse.rebuild import rebuild
 from warehouse.release_rows import DECISION_ROWS, ROWS, ReleaseError
 from warehouse.releases import (
     PARQUET_FILES,
+    ReleaseInputs,
     list_releases,
     load_release,
     pinned_versions,
@@ -19,6 +22,7 @@ from warehouse.releases import (
     verify_release,
     write_release,
 )
+from warehouse.schemas import TABLES
 
 
 @pytest.fixture
@@ -250,3 +254,49 @@ def test_release_files_are_read_only(store):
     modes = {p.stat().st_mode & 0o222 for p in write(store).folder.rglob("*") if p.is_file()}
     assert modes == {0}
     assert os.access(store.home.releases, os.W_OK)
+
+
+def many(rows):
+    """Return the inputs of a release of `rows` made-up prompts, in a shuffled order, without a home."""
+    ids = pl.Series([text_hash(str(i)) for i in range(rows)])
+    base = pl.DataFrame({"prompt_id": ids}).with_row_index("i")
+    prompts = base.with_columns(
+        pool=pl.lit("new"), domain=pl.lit("math"), source=pl.lit("s"),
+        split=pl.when(pl.col("i") % 40 == 0).then(pl.lit("heldout")).otherwise(pl.lit("train")),
+        messages=pl.concat_list(pl.struct(role=pl.lit("user"), content=pl.format("prompt {}", "i"))),
+        batch=pl.lit("000001-aaaaaaaa"),
+    )  # fmt: skip
+    order = prompts.filter(pl.col("split") == "train").sample(fraction=1.0, shuffle=True, seed=1)
+    decided = base.with_columns(
+        stage=pl.lit("selection"), arm=pl.lit("main"), batch=pl.lit("corpus"), rule=pl.lit("r"), outcome=pl.lit("keep")
+    )
+
+    def shaped(table, frame):
+        types = TABLES[table].schema
+        have = frame.columns
+        return frame.select(
+            (pl.col(c) if c in have else pl.lit(None)).cast(t).alias(c) for c, t in types.items()
+        ).lazy()
+
+    return ReleaseInputs(
+        arm="main",
+        prompts=shaped("prompts", prompts),
+        curriculum=shaped("curriculum", order.select("prompt_id").with_row_index("position")),
+        selection=pl.LazyFrame(schema=TABLES["selection"].schema),
+        difficulty=pl.LazyFrame(schema=TABLES["difficulty"].schema),
+        references=pl.LazyFrame(schema=TABLES["references"].schema),
+        decisions=shaped("decisions", decided),
+        policy={},
+        policy_hash="h",
+        inputs={},
+        code_version="c",
+    )
+
+
+def test_bytes_of_many_row_groups_depend_on_rows_alone(tmp_path):
+    given = many(25_000)
+    first, second = (write_release(tmp_path / str(size), given, bucket_rows=size) for size in (100_000, 3_333))
+    assert bytes_of(first) == bytes_of(second)
+    groups = pq.read_metadata(first.folder / "train.parquet")
+    assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [10_000, 10_000, 4_375]
+    assert first.train().select("position").collect().to_series().to_list() == list(range(24_375))

@@ -32,9 +32,9 @@ def _choice(level: int, question: str, right: str, wrong: list[str], rng: Random
     rng.shuffle(items)
     options = dict(zip("ABCDEF", items, strict=False))
     letter = next(k for k, v in options.items() if v == right)
-    lines = "\n".join(f"{k}) {v}" for k, v in options.items())
+    lines = "\n".join(f"{v} ({k})" for k, v in options.items())  # in this order a tiny model can copy word and letter
     gold = json.dumps({"answer": letter, "options": options})
-    return NurseryTask(f"{question}\n{lines}", gold, "choice", "general", level, f"{right}. Answer: {letter}")
+    return NurseryTask(f"{question}\n{lines}", gold, "choice", "general", level, f"{right} ({letter})")
 
 
 def _opposite(rng: Random, level: int, options: int) -> NurseryTask:

@@ -127,12 +127,17 @@ def _refusal(rule: Rule, arm: ArmSettings) -> pl.Expr:
 def _rank(admitted: pl.DataFrame, rule: Rule, arm: ArmSettings) -> pl.DataFrame:
     """Return the prompts in the order of picking, with score, percentile, tie_size, all_zero."""
     scored = admitted.with_columns(score=rule.score(arm).cast(pl.Float64) + 0.0)  # no negative zero
+    ties = {f"tie_{i}": tie for i, tie in enumerate(rule.tie_break)}
     rank = pl.col.score.rank("average").over("group")
-    return scored.with_columns(
+    return scored.select(
+        "row",
+        "group",
+        "score",
         percentile=(rank - 0.5) / pl.len().over("group"),
         tie_size=pl.len().over("group", "score").cast(pl.Int64),
         all_zero=((pl.col.reward_min == 0) & (pl.col.reward_max == 0)).fill_null(value=False),
-    ).sort("group", "score", *rule.tie_break, "row")  # rows are in the order of the ids
+        **ties,
+    ).sort("group", "score", *ties, "row")  # rows are numbered in the order of the ids
 
 
 def _outcome(arm: ArmSettings) -> pl.Expr:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from warehouse.settings import FieldSpec, Where
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w .-]*)\}")
+_INTS = "|ints"
+_INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
 
 
 class RowError(Exception):
@@ -129,16 +131,31 @@ def _json(value: Any, spec: FieldSpec) -> Any:
 
 
 def _object(value: Any, row: Mapping[str, Any]) -> Any:
-    """Build a nested object in which a string "$name" stands for the column `name` ("$$" for a dollar sign)."""
+    """Build a nested object in which a string "$name" stands for the column `name` ("$$" for a dollar sign).
+
+    "$name|ints" stands for the list of whole numbers that the column holds as text, such as "3 4 4 13" or "[3, 4]".
+    """
     if isinstance(value, str):
         if value.startswith("$$"):
             return value[1:]
-        return column(row, value[1:]) if value.startswith("$") else value
+        return _named(value[1:], row) if value.startswith("$") else value
     if isinstance(value, dict):
         return {k: _object(v, row) for k, v in value.items()}
     if isinstance(value, list):
         return [_object(v, row) for v in value]
     return value
+
+
+def _named(name: str, row: Mapping[str, Any]) -> Any:
+    if name in row or not name.endswith(_INTS):
+        return column(row, name)
+    value = column(row, name.removesuffix(_INTS))
+    if value is None:
+        return None
+    words = re.split(r"[\s,;]+", str(value).strip("[]() \t\n"))
+    if not all(_INTEGER.fullmatch(w) for w in words):
+        raise RowError("wrong_type", f"column {name.removesuffix(_INTS)!r} should hold whole numbers, holds {value!r}")
+    return [int(w) for w in words]
 
 
 def keep(conditions: list[Where], row: Mapping[str, Any]) -> str | None:
