@@ -89,7 +89,7 @@ def problems(first: int, count: int, seed: int) -> Iterator[tuple[str, int]]:
         )
 
 
-def responses(question: str, answer: int, rng: Random) -> list[str]:
+def responses(answer: int, rng: Random) -> list[str]:
     """Return `SAMPLES` responses of about 350 characters, right with a probability that belongs to the problem."""
     skill = rng.betavariate(0.6, 0.6)
     found = []
@@ -118,7 +118,7 @@ def write_batch(folder: Path, name: str, first: int, count: int, seed: int) -> N
         for number, (question, answer) in enumerate(problems(first, count, seed), first):
             prompts.write(json.dumps({"question": question, "answer": str(answer)}) + "\n")
             rng = Random(f"responses {seed} {number}")
-            row = {"question": question, "responses": responses(question, answer, rng)}
+            row = {"question": question, "responses": responses(answer, rng)}
             rollouts.write(json.dumps(row) + "\n")
 
 
@@ -206,7 +206,7 @@ def table(results: list[dict[str, Any]]) -> str:
         f"whole. Written by `benchmarks/incremental.py` on {platform.machine()}, {os.cpu_count()} cores. The goal is "
         f"under {GOAL:.0%} of the wall clock.",
         "",
-        "| prompts | added | full (s) | added (s) | nothing to do (s) | wall clock | without process start | processor |",
+        "| prompts | added | full (s) | added (s) | nothing to do (s) | wall clock | without start | processor |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for r in results:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from assets import recorded
 from assets.discovery import CORPUS_STAGES, register_new, stale_batches
+from assets.housekeeping import tidy
 from assets.partitions import ASKED_TAG, BATCHES
 from assets.stages import is_stale
 from pipeline.definitions import defs
@@ -67,6 +68,8 @@ def curate(project: Project, instance: dg.DagsterInstance, only: str | None = No
     if not report.failures and _corpus_is_stale(project):
         report.released = True
         report.failures += _execute("curate_corpus", instance, [])
+    if not report.failures:
+        tidy(project)
     return report
 
 

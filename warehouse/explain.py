@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from warehouse.curation.identity import prompt_id
+from warehouse.decisions import WITHDRAWN
 from warehouse.output import dump_json
 from warehouse.queries import connect, select
 from warehouse.releases import list_releases
@@ -48,7 +49,8 @@ class Story:
         selection: by arm, with the decision's value, threshold and detail.
         curriculum: by arm, its places.
         releases: each release that holds it or decided about it: part, places, and the selection's decision then.
-        decisions: every decision in the order it was made; `current` is false where a later one replaced it.
+        decisions: every decision in the order it was made; `current` is false where a later one replaced it,
+            or where it was withdrawn.
     """
 
     prompt_id: str
@@ -214,13 +216,13 @@ def _with_decision(selection: Rows, decisions: Rows) -> Rows:
 
 
 def _mark_current(decisions: Rows) -> Rows:
-    """Return the decisions with `current`: whether no later build of the same stage decided the same again."""
+    """Return the decisions with `current`: whether no later build of its stage replaced or withdrew it."""
 
     def key(row: dict[str, Any]) -> tuple[Any, ...]:
         return tuple(row[c] for c in ("stage", "arm", "batch", "variant", "rule"))
 
     newest = {key(d): d["seq"] for d in decisions}  # in order of seq, so the last one stays
-    return [d | {"current": newest[key(d)] == d["seq"]} for d in decisions]
+    return [d | {"current": newest[key(d)] == d["seq"] and d["outcome"] != WITHDRAWN} for d in decisions]
 
 
 def _in_releases(releases: Sequence[Release], found: str) -> Rows:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from warehouse.curation.overrides import OVERRIDES
 from warehouse.ledger import Ledger
 from warehouse.release_rows import ReleaseError, write_rows
 from warehouse.releases import PARQUET_FILES, file_hash, release_id, release_inputs
@@ -59,6 +61,7 @@ def pinned_inputs(home: Home, release: Release) -> ReleaseInputs:
         code_version=manifest["code_version"],
         policy_ids=manifest["policy_ids"],
         models=manifest["models"],
+        overrides=pl.DataFrame(manifest["overrides"], schema={c: t for c, t in OVERRIDES.items() if c != "line"}),
         with_funnel=False,
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from warehouse.curation.overrides import OVERRIDES
 from warehouse.funnel import funnel
 from warehouse.schemas import CONTAMINATION, TABLES
 
@@ -29,6 +30,8 @@ class ReleaseInputs:
         references: columns of `references`.
         decisions: columns of `decisions`; where `seq` is there, the row with the highest counts.
         contamination: prompt_id of prompts that evaluation sets contain, at least.
+        overrides: prompt_id, field, value (JSON text), who, why: what people overruled. It is put in place of what
+            `prompts` says, and kept in the manifest, so that a rebuild knows it.
         policy_ids: policies whose measurements are shown for a prompt that the selection did not measure, first
             choice first.
         policy: the settings that decided, as plain JSON.
@@ -56,6 +59,7 @@ class ReleaseInputs:
     inputs: Mapping[str, str]
     code_version: str
     contamination: pl.LazyFrame = field(default_factory=lambda: pl.LazyFrame(schema=CONTAMINATION.schema))
+    overrides: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=OVERRIDES))
     policy_ids: tuple[str, ...] = ()
     models: Sequence[Mapping[str, Any]] = ()
     funnel: pl.DataFrame | None = None
@@ -75,6 +79,7 @@ def release_inputs(
     code_version: str,
     policy_ids: Sequence[str] = (),
     models: Sequence[Mapping[str, Any]] = (),
+    overrides: pl.DataFrame | None = None,
     run_id: str = "",
     with_funnel: bool = True,
 ) -> ReleaseInputs:
@@ -92,6 +97,7 @@ def release_inputs(
         references=snapshot.scan("references"),
         decisions=_visible_decisions(snapshot),
         contamination=snapshot.scan("contamination"),
+        overrides=pl.DataFrame(schema=OVERRIDES) if overrides is None else overrides,
         policy=policy,
         policy_hash=policy_hash,
         inputs=inputs,

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from warehouse.curation.overrides import apply_overrides
+from warehouse.decisions import WITHDRAWN
 from warehouse.hashing import FrameHasher
 from warehouse.schemas import DIFFICULTY, MESSAGES, Columns
 
@@ -126,10 +128,9 @@ class _Bucket:
         self._inside = inside
         self._selection = inputs.selection.filter(inside).drop("arm", "batch", strict=False).collect()
         contaminated = inputs.contamination.filter(inside).select("prompt_id").unique().collect()
+        short = inputs.prompts.filter(inside).select("prompt_id", "domain", "pool", "split").collect()
         self._short = (
-            inputs.prompts.filter(inside)
-            .select("prompt_id", "domain", "pool", "split")
-            .collect()
+            apply_overrides(short, inputs.overrides)
             .join(self._selection.select("prompt_id", "reason"), on="prompt_id", how="left")
             .with_columns(
                 selected=_among(curriculum.get_column("prompt_id")),
@@ -165,7 +166,7 @@ class _Bucket:
 
     def _describe(self, kept: pl.DataFrame) -> pl.DataFrame:
         prompts = self._inputs.prompts.filter(self._inside).select(_PROMPT_COLUMNS)
-        rows = prompts.join(kept.lazy(), on="prompt_id").collect()
+        rows = apply_overrides(prompts.join(kept.lazy(), on="prompt_id").collect(), self._inputs.overrides)
         texts = self._preferred(self._inputs.references).select("prompt_id", reference="text", reference_kind="kind")
         chosen = self._selection.select("prompt_id", "rule", "score", "group", "percentile", "reason")
         for more in (self._measured.rename({"source": "reward_source"}), texts, chosen):
@@ -287,6 +288,7 @@ def _decisions(inputs: ReleaseInputs, inside: pl.Expr) -> pl.DataFrame:
     key = ["prompt_id", "stage", "arm", "batch", "variant", "rule"]
     if "seq" in frame.columns:
         frame = frame.sort("seq").unique(key, keep="last", maintain_order=True)
+    frame = frame.filter(pl.col("outcome") != WITHDRAWN)
     reasons = inputs.selection.filter(inside).select("prompt_id", "reason", stage=pl.lit("selection")).collect()
     return _shaped(frame.join(reasons, on=["prompt_id", "stage"], how="left"), DECISION_ROWS).sort(
         [*key, "outcome", "value", "detail"], nulls_last=True

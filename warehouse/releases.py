@@ -223,6 +223,7 @@ def _manifest(inputs: ReleaseInputs, written: Written, folder: Path) -> dict[str
         "inputs": dict(inputs.inputs),
         "models": [dict(m) for m in inputs.models],
         "policy_ids": list(inputs.policy_ids),
+        "overrides": inputs.overrides.drop("line", strict=False).sort("prompt_id", "field").to_dicts(),
         "code_version": inputs.code_version,
         "software": {"python": platform.python_version(), "polars": pl.__version__},
         "counts": {

@@ -244,6 +244,16 @@ def test_decisions_are_the_current_ones(tmp_path):
     assert now.select("prompt_id", "outcome", "seq").equals(expected.select("prompt_id", "outcome", "seq"))
 
 
+def test_withdrawn_decisions_are_history(tmp_path):
+    store = small.make(tmp_path / "home")
+    gone = small.selection_decision_rows(small.PROMPTS[:1], "main", 0.3).with_columns(outcome=pl.lit("withdrawn"))
+    frames = {"selection": small.selection_rows(small.PROMPTS, "main"), "decisions": gone}
+    small.put(store, "selection", CORPUS, frames, variant="main", version="2", extends=True)
+    sql = f"SELECT outcome FROM {{}} WHERE prompt_id = '{small.PROMPTS[0].id}' ORDER BY seq"
+    assert query(store.snapshot(), sql.format("decisions")).is_empty()
+    assert query(store.snapshot(), sql.format("decision_history"))["outcome"].to_list() == ["keep", "withdrawn"]
+
+
 def test_decision_ids_repeat_for_the_same_inputs(tmp_path, snapshot):
     other = small.make(tmp_path / "home").snapshot()
     ids = [query(s, "SELECT decision_id FROM decisions ORDER BY 1") for s in (snapshot, other)]

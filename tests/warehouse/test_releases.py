@@ -9,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.warehouse import release_home as small
+from warehouse.curation.overrides import OVERRIDES
 from warehouse.hashing import text_hash
+from warehouse.ledger import CORPUS
 from warehouse.rebuild import rebuild
 from warehouse.release_rows import DECISION_ROWS, ROWS, ReleaseError
 from warehouse.releases import (
@@ -223,6 +225,33 @@ def test_a_release_is_rebuilt_from_the_tables_as_they_were(store):
     found = rebuild(store.home, release)
     assert found.same_id
     assert found.matches == dict.fromkeys(PARQUET_FILES, True)
+
+
+def test_what_people_overruled_is_in_the_release_and_in_its_rebuild(store):
+    poem = ids("Write a poem, please.")[0]
+    said = [{"prompt_id": poem, "field": "domain", "value": '"poetry"', "who": "ada", "why": "it is", "line": 1}]
+    release = write(store, overrides=pl.DataFrame(said, schema=OVERRIDES))
+    domains = dict(release.train().select("prompt_id", "domain").collect().iter_rows())
+    assert domains[poem] == "poetry"
+    assert release.counts["rows_by_domain"] == {"code": 2, "math": 2, "poetry": 1}
+    assert release.manifest["overrides"][0]["who"] == "ada"
+    assert rebuild(store.home, release).matches == dict.fromkeys(PARQUET_FILES, True)
+
+
+def test_withdrawn_and_replaced_decisions_are_left_out(store):
+    first, second, third = small.PROMPTS[:3]
+    rows = small.selection_decision_rows([replace(first, selected=False), second], "main", 0.7)
+    rows = rows.with_columns(
+        outcome=pl.when(pl.col("prompt_id") == second.id).then(pl.lit("withdrawn")).otherwise("outcome")
+    )
+    frames = {"selection": small.selection_rows(small.PROMPTS, "main"), "decisions": rows}
+    small.put(store, "selection", CORPUS, frames, variant="main", version="2", extends=True)
+    rows = write(store).decisions().collect()
+    decided = {r["prompt_id"]: (r["outcome"], r["threshold"]) for r in rows.to_dicts()}
+    assert decided[first.id] == ("drop", 0.7)
+    assert second.id not in decided
+    assert decided[third.id] == ("drop", 0.3)
+    assert rows.height == len(small.PROMPTS) - 1
 
 
 def test_a_rebuild_of_vacuumed_tables_says_so(store):

@@ -83,20 +83,14 @@ def test_greedy_equals_generate_of_transformers_without_padding(nursery):
 
 def test_logprob_sum_is_that_of_the_tempered_model(nursery):
     temperature = 0.8
-    compared = 0
-    for completion in nursery.generate([request(t.prompt, temperature=temperature) for t in TASKS]):
-        prompt = next(t.prompt for t in TASKS if t.prompt == completion.prompt_id)
-        head = nursery.tokenizer(f"<|user|>{prompt}<|end|><|assistant|>")["input_ids"]
-        tail = nursery.tokenizer(completion.response)["input_ids"] + [nursery.tokenizer.eos_token_id]
-        if completion.finish_reason != "stop" or len(tail) != completion.response_tokens:
-            continue  # the text encodes to other tokens than were drawn
-        with torch.no_grad():
-            logits = nursery.model(input_ids=torch.tensor([head + tail])).logits[0, len(head) - 1 : -1]
-        logp = torch.log_softmax(logits.double() / temperature, dim=-1)
-        expected = logp[range(len(tail)), tail].sum().item()
-        assert completion.logprob_sum == pytest.approx(expected, abs=1e-3)
-        compared += 1
-    assert compared >= 4
+    rows = list(nursery._prepare([request(t.prompt, temperature=temperature) for t in TASKS]))
+    with torch.inference_mode():
+        nursery._decode(rows)
+        for row in rows:
+            logits = nursery.model(input_ids=torch.tensor([row.prompt + row.tokens])).logits[0]
+            logp = torch.log_softmax(logits[len(row.prompt) - 1 : -1].double() / temperature, dim=-1)
+            expected = logp[range(len(row.tokens)), row.tokens].sum().item()
+            assert row.logprob == pytest.approx(expected, abs=1e-3)
 
 
 def test_samples_of_one_prompt_differ_and_their_seeds_are_told(nursery):

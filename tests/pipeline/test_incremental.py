@@ -1,0 +1,259 @@
+"""New work costs what is new: told by which stages commit again and which rows are made anew, not by the clock."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+
+import assets.rollouts
+import assets.verdicts
+from assets.policies import own_policy_id, recorded_policy_id
+from tests.pipeline import harness
+from trainer.engines.contract import Completion
+from warehouse.ledger import CORPUS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from assets.project import Project
+    from trainer.engines.contract import Request
+    from warehouse.ledger import Commit
+
+BATCH_STAGES = {"prompts", "contamination", "rollouts", "verdicts", "references", "rewards", "difficulty"}
+CORPUS_STAGES = {"selection", "curriculum", "release"}
+ARMS = 3
+
+
+class Counting:
+    """An engine that answers every request with a number, and remembers what it was asked for."""
+
+    fingerprint = "counting"
+    chat_template = None
+
+    def __init__(self) -> None:
+        self.asked: list[Request] = []
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        for r in requests:
+            self.asked.append(r)
+            text = f"\\boxed{{{r.seed % 7}}}"
+            yield Completion(r.prompt_id, r.role, r.sample, text, None, "stop", 9, 4, -1.0, r.seed, "counting", False)
+
+
+class Home:
+    """A curated home, and what the next run adds to its ledger."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **corpus: int) -> None:
+        self.corpus = harness.small_corpus(folder / "corpus", **({"maths": 24, "sums": 0, "samples": 3} | corpus))
+        self.home = folder / "home"
+        self.engine = Counting()
+        self.verified: list[str] = []
+        monkeypatch.setenv("PREPPO_CONFIG", str(self.corpus.config))
+        monkeypatch.setenv("PREPPO_HOME", str(self.home))
+        monkeypatch.setattr(assets.rollouts, "engine_for", lambda _policy: self.engine)
+        monkeypatch.setattr(assets.verdicts, "VerifierPool", self._pool)
+        self.project: Project
+        self.first = self.run()
+
+    def _pool(self, **arguments: Any) -> Any:
+        home = self
+
+        class Pool(harness.VerifierPool):
+            def verify(self, tasks: Any) -> Any:
+                home.verified += [t.response for t in tasks]
+                return super().verify(tasks)
+
+        return Pool(**arguments)
+
+    def run(self) -> list[Commit]:
+        """Curate, and return the commits that were added."""
+        before = len(harness.commits(self.home))
+        self.engine.asked, self.verified = [], []
+        self.corpus.write_settings()
+        self.project, report = harness.run_here(self.corpus, self.home)
+        assert report.failures == []
+        return harness.commits(self.home)[before:]
+
+    def live(self, table: str) -> pl.DataFrame:
+        """Return the visible rows of a table."""
+        return self.project.store.snapshot().scan(table).collect()
+
+    @property
+    def batch(self) -> str:
+        """Return the key of the newest batch."""
+        return self.project.batches.all()[-1].key
+
+
+@pytest.fixture
+def curated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """Return a home with one batch of recorded rollouts."""
+    return Home(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """Return a home with one batch, part of which is rolled out by its own policy, 4 samples a prompt."""
+    home = Home(tmp_path, monkeypatch, sums=5)
+    home.corpus.settings["policy"]["samples"] = 4
+    home.run()
+    return home
+
+
+def stages(commits: list[Commit]) -> Counter[str]:
+    return Counter(c.stage for c in commits)
+
+
+def test_nothing_new_commits_nothing(curated: Home) -> None:
+    assert set(stages(curated.first)) == {"recorded_rollouts", *BATCH_STAGES, *CORPUS_STAGES}
+    assert curated.run() == []
+
+
+def test_new_batch_leaves_the_old_one_as_it_is(curated: Home) -> None:
+    old = curated.batch
+    before = {t: curated.live(t).filter(pl.col("batch") == old) for t in ("prompts", "rollouts", "verdicts", "rewards")}
+    ids = curated.corpus.add_maths("second", 6, seed=2)
+    added = curated.run()
+    new = curated.batch
+    assert new != old
+    assert Counter((c.stage, c.batch) for c in added) == Counter(
+        {
+            ("recorded_rollouts", CORPUS): 1,
+            **{(s, new): 1 for s in BATCH_STAGES},
+            **{(s, CORPUS): ARMS for s in CORPUS_STAGES},
+        }
+    )
+    for table, rows in before.items():
+        key = [c for c in ("prompt_id", "role", "sample") if c in rows.columns]
+        assert curated.live(table).filter(pl.col("batch") == old).sort(key).equals(rows.sort(key)), table
+    rollouts = curated.live("rollouts").filter(pl.col("batch") == new)
+    assert set(rollouts["prompt_id"]) == set(ids)
+    assert rollouts.height == len(ids) * curated.corpus.samples
+    assert len(curated.verified) == rollouts.height
+
+
+def test_new_rollouts_file_touches_only_the_batch_it_is_about(curated: Home) -> None:
+    old = curated.batch
+    ids = curated.corpus.add_maths("second", 6, seed=2)
+    file = curated.corpus.folder / "rollouts" / "second.jsonl"
+    rows = file.read_text()
+    harness.write_lines(file, rows.splitlines()[: 3 * curated.corpus.samples])
+    curated.run()
+    harness.write_lines(file.with_name("third.jsonl"), rows.splitlines()[3 * curated.corpus.samples : -1])
+    added = curated.run()
+    assert {c.batch for c in added if c.stage != "recorded_rollouts"} == {curated.batch, CORPUS}
+    assert old not in {c.batch for c in added}
+    assert {c.stage for c in added if c.batch == curated.batch} == BATCH_STAGES - {"prompts", "contamination"}
+    assert curated.live("rollouts").filter(pl.col("prompt_id").is_in(ids))["prompt_id"].n_unique() == len(ids)
+    assert len(curated.verified) == 3 * curated.corpus.samples, "verdicts of the first three prompts are kept"
+
+
+def test_selection_setting_touches_the_corpus_stages_only(curated: Home) -> None:
+    curated.corpus.settings["selection"]["fraction"] = 0.5
+    added = curated.run()
+    assert {(c.stage, c.batch) for c in added} <= {(s, CORPUS) for s in CORPUS_STAGES}
+    # The other arms select as before; their releases name the settings, so they are made anew.
+    assert Counter(c.stage for c in added if c.stage != "release") == {"selection": 1, "curriculum": 1}
+    assert curated.verified == []
+
+
+def test_new_evaluation_set_is_compared_with_every_batch_and_nothing_else(curated: Home) -> None:
+    curated.corpus.add_maths("second", 6, seed=2)
+    curated.run()
+    text, _ = next(iter(curated.corpus.questions.values()))
+    harness.write_lines(curated.corpus.folder / "more.jsonl", [{"item": f"Asked elsewhere: {text}"}])
+    sets = curated.corpus.settings["ingest"]["evaluation_sets"]
+    sets.append({"name": "more", "path": "more.jsonl", "text": "item"})
+    added = curated.run()
+    assert {c.batch for c in added if c.stage == "contamination"} == {b.key for b in curated.project.batches.all()}
+    assert set(stages(added)) <= {"contamination", *CORPUS_STAGES}
+    assert stages(added)["contamination"] == 2
+    assert curated.live("contamination").filter(pl.col("eval_set") == "more").height == 1
+    assert curated.verified == []
+
+
+def test_overruled_gold_verifies_that_prompt_alone(curated: Home) -> None:
+    curated.corpus.add_maths("second", 6, seed=2)
+    curated.run()
+    verdicts = curated.live("verdicts")
+    chosen = verdicts.filter(pl.col("batch") == curated.batch)["prompt_id"].min()
+    word = {"prompt_id": chosen, "field": "ground_truth", "value": "123456789", "who": "a person", "why": "a test"}
+    (curated.corpus.folder / "overrides.jsonl").write_text(json.dumps(word) + "\n")
+    added = curated.run()
+    assert {c.batch for c in added} == {curated.batch, CORPUS}
+    assert not {"prompts", "contamination", "rollouts"} & set(stages(added))
+    assert len(curated.verified) == curated.corpus.samples
+    after = curated.live("verdicts")
+    mine = pl.col("prompt_id") == chosen
+    key = ["prompt_id", "role", "sample"]
+    # elapsed_ms is of the run that decided: equal only where the row was taken over
+    assert after.filter(~mine).sort(key).equals(verdicts.filter(~mine).sort(key))
+    assert after.filter(mine)["status"].unique().to_list() == ["incorrect"]
+
+
+def test_new_sampling_rolls_out_again_and_leaves_recorded_rollouts(generated: Home) -> None:
+    first = own_policy_id(generated.project.settings.policy)
+    assert len(generated.engine.asked) == 0 or {r.sampling.temperature for r in generated.engine.asked} == {1.0}
+    before = generated.live("rollouts").filter(pl.col("recorded"))
+    generated.corpus.settings["policy"]["temperature"] = 0.5
+    added = generated.run()
+    second = own_policy_id(generated.project.settings.policy)
+    assert first != second
+    assert {c.variant for c in added if c.stage in BATCH_STAGES} == {second}
+    assert not {"prompts", "contamination", "recorded_rollouts"} & set(stages(added))
+    assert len(generated.engine.asked) == 5 * 4
+    rollouts = generated.live("rollouts")
+    key = ["prompt_id", "role", "sample"]
+    assert rollouts.filter(pl.col("recorded")).sort(key).equals(before.sort(key))
+    assert rollouts.filter(pl.col("policy_id") == first).height == 5 * 4, "the first policy's samples stay beside"
+    assert recorded_policy_id("sft") in set(rollouts["policy_id"])
+
+
+def test_more_samples_generate_the_new_ones_only(generated: Home) -> None:
+    before = generated.live("rollouts").filter(~pl.col("recorded"))
+    generated.corpus.settings["policy"]["samples"] = 6
+    added = generated.run()
+    assert Counter(r.prompt_id for r in generated.engine.asked) == dict.fromkeys(before["prompt_id"].unique(), 2)
+    assert {r.sample for r in generated.engine.asked} == {4, 5}
+    after = generated.live("rollouts").filter(~pl.col("recorded"))
+    key = ["prompt_id", "role", "sample"]
+    assert after.filter(pl.col("sample") < 4).sort(key).equals(before.sort(key))
+    assert after.height == 5 * 6
+    assert {c.variant for c in added if c.stage in BATCH_STAGES} == {own_policy_id(generated.project.settings.policy)}
+    assert len(generated.verified) == 5 * 2, "verdicts of the samples that were there are kept"
+
+
+@pytest.mark.parametrize(("setting", "value"), [("samples", 3), ("seed", 1)])
+def test_changed_samples_or_seed_leave_nothing_of_the_old_ones(generated: Home, setting: str, value: int) -> None:
+    """The same settings must give the same rows, whatever was generated under others before."""
+    generated.corpus.settings["policy"][setting] = value
+    generated.run()
+    rows = generated.live("rollouts").filter(~pl.col("recorded"))
+    policy = generated.project.settings.policy
+    assert rows.height == 5 * policy.samples
+    seeds = {
+        (i, s): harness.sample_seed(policy.seed, i, "scored", s)
+        for i in rows["prompt_id"].unique()
+        for s in range(policy.samples)
+    }
+    assert {(i, s): seed for i, s, seed in rows.select("prompt_id", "sample", "seed").iter_rows()} == seeds
+
+
+def test_comment_in_the_settings_changes_nothing(curated: Home) -> None:
+    config = curated.corpus.config
+    text = "# a remark\n" + config.read_text().replace("[selection]", "# another\n[selection] # and one more")
+    config.write_text(text)
+    _, report = harness.run_here(curated.corpus, curated.home)
+    assert report.idle
+    assert config.read_text() == text
+
+
+def test_a_home_that_is_moved_goes_on(curated: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = curated.home.rename(curated.home.with_name("elsewhere"))
+    monkeypatch.setenv("PREPPO_HOME", str(moved))
+    _, report = harness.run_here(curated.corpus, moved)
+    assert report.idle
