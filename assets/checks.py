@@ -14,9 +14,19 @@ from warehouse.ledger import CORPUS
 
 if TYPE_CHECKING:
     from assets.stages import Run, Written
-    from warehouse.store import StageWriter
+    from warehouse.ledger import Commit
+    from warehouse.store import Snapshot, StageWriter
 
 UNDECIDED = ("truncated", "timeout", "bad_gold", "error")
+
+
+def compared_prompts(view: Snapshot) -> list[Commit]:
+    """Return the commits of prompts that were compared with evaluation sets; none may be selected from before that.
+
+    A batch can be half way: another run is at it, or the last one failed there.
+    """
+    compared = {c.batch: c.inputs["prompts"] for c in view.of_stage("contamination")}
+    return [c for c in view.of_stage("prompts") if compared.get(c.batch) == c.data_version]
 
 
 def _rows(scan: pl.LazyFrame) -> int:
@@ -84,7 +94,8 @@ def _suspect_share(_run: Run, written: Written, _writer: StageWriter) -> Finding
 
 
 def _every_prompt_once(_run: Run, _written: Written, writer: StageWriter) -> Finding:
-    prompts = writer.view.scan("prompts").select("prompt_id")
+    view = writer.view
+    prompts = view.scan_builds("prompts", compared_prompts(view)).select("prompt_id")
     decided = writer.written("selection").select("prompt_id")
     off = abs(_rows(prompts) - _rows(decided)) + _rows(prompts.join(decided, on="prompt_id", how="anti"))
     return _none(off, "prompts without exactly one row in the selection")

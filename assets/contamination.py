@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import polars as pl
-from warehouse.curation.decontaminate import contamination, evaluation_items
 
+from assets.files import content_hash
 from assets.stages import Run, Stage, Written
+from warehouse.curation.decontaminate import contamination, evaluation_items
 from warehouse.hashing import json_hash
-from warehouse.ingest.readers import expand, file_hash
+from warehouse.ingest.readers import expand
 from warehouse.ledger import Build
 from warehouse.settings import outcome_hash
 
@@ -39,7 +40,7 @@ def _set_version(project: Project, view: Snapshot, chosen: EvaluationSet) -> str
     if chosen.source is not None:
         holding = {b.key for b in project.live_batches() if any(f.source == chosen.source for f in b.files)}
         return json_hash([c.data_version for c in view.of_stage("prompts") if c.batch in holding])
-    return json_hash([file_hash(p) for p in expand(chosen.path or [], project.base)])
+    return json_hash([content_hash(p) for p in expand(chosen.path or [], project.base)])
 
 
 def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Written:

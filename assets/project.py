@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assets.files import content_hash
 from trainer.nursery.demo import write_demo
 from warehouse.batches import Batch, Batches, BatchFile
 from warehouse.home import Home
-from warehouse.ingest.readers import dataset_hash, expand, file_hash
+from warehouse.ingest.readers import dataset_hash, expand
 from warehouse.settings import Settings, load_settings
 from warehouse.store import Store
 
@@ -72,7 +73,7 @@ class Project:
                 digest = dataset_hash(source.dataset, source.dataset_config, source.split)
                 found.append(BatchFile(source.name, digest, dataset=source.dataset))
             elif source.path is not None:
-                found += [BatchFile(source.name, file_hash(p), path=str(p)) for p in expand(source.path, self.base)]
+                found += [BatchFile(source.name, content_hash(p), path=str(p)) for p in expand(source.path, self.base)]
         return found
 
     def overrides_path(self) -> Path | None:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from assets.code_version import code_version
+from assets.files import content_hash
 from assets.progress import report
 from assets.stages import Run, Stage, Written
 from trainer.engines.recorded import REJECTED, ROWS, join_by_key, settle_numbers, split_references, stream_recorded
 from warehouse.hashing import json_hash
 from warehouse.home import write_atomically
-from warehouse.ingest.readers import expand, file_hash
+from warehouse.ingest.readers import expand
 from warehouse.ledger import CORPUS, Build
 from warehouse.settings import RolloutsSettings, outcome_hash
 
@@ -56,7 +57,7 @@ def imports(project: Project) -> list[Import]:
     found = []
     for section in project.settings.rollouts:
         for path in expand(section.path, project.base):
-            digest = file_hash(path)
+            digest = content_hash(path)
             name = json_hash([digest, outcome_hash(section), code])
             found.append(Import(section, path, digest, project.home.work / "recorded" / name))
     return found

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from assets.golds import overrides, overruled
+from assets.files import content_hash
+from assets.golds import overrides
 from assets.policies import own_policy_id, policy_order, recorded_policy_id
 from assets.recorded import imports, matches
 from assets.stages import Run, Stage, Written
 from warehouse.hashing import frame_hash, json_hash
-from warehouse.ingest.readers import expand, file_hash
+from warehouse.ingest.readers import expand
 from warehouse.ledger import CORPUS, Build
 from warehouse.releases import release_inputs, write_release
 from warehouse.settings import deciding, outcome_hash
@@ -50,11 +50,11 @@ def outside(project: Project) -> dict[str, str]:
     found |= {f"rollouts:{i.section.name}:{n}": i.file_hash for n, i in enumerate(imports(project))}
     for chosen in project.settings.ingest.evaluation_sets:
         if chosen.path is not None:
-            hashes = [file_hash(p) for p in expand(chosen.path, project.base)]
+            hashes = [content_hash(p) for p in expand(chosen.path, project.base)]
             found[f"evaluation_set:{chosen.name}"] = json_hash(hashes)
     path = project.overrides_path()
     if path is not None:
-        found["overrides"] = file_hash(path)
+        found["overrides"] = content_hash(path)
     return found
 
 
@@ -82,8 +82,8 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
         policy_ids=policy_order(project, view),
         models=_models(project, view),
         run_id=run.run_id,
+        overrides=overrides(project),
     )
-    inputs = replace(inputs, prompts=overruled(inputs.prompts, overrides(project)))
     release = write_release(project.home.releases, inputs)
     counts = release.counts
     row = {

@@ -11,7 +11,7 @@ from assets.policies import engine_for, own_policy_id, recorded_policy_id
 from assets.progress import report
 from assets.recorded import matches, recorded_prompts, recorded_rows
 from assets.stages import Run, Stage, Written
-from trainer.engines import Request, plan_requests
+from trainer.engines import REFERENCE, SCORED, Request, plan_requests, sample_seed
 from trainer.engines.recorded import RecordedEngine
 from warehouse.hashing import json_hash
 from warehouse.ledger import Build
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from assets.project import Project
+    from warehouse.settings import PolicySettings
     from warehouse.store import Snapshot, StageWriter
 
 KEY = ["prompt_id", "role", "sample"]
@@ -96,7 +97,7 @@ def _import(project: Project, view: Snapshot, build: Build, writer: StageWriter)
 def _generate(project: Project, view: Snapshot, build: Build, writer: StageWriter) -> None:
     policy = project.settings.policy
     targets = _targets(project, view, build.batch)
-    kept = _carry_over(view, writer, targets)
+    kept = _carry_over(view, writer, _wanted(targets, policy))
     prompts = view.scan_builds("prompts", [view.live["prompts", build.batch, ""]])
     requests_left = 0
     total = targets.height * (policy.samples + policy.reference_samples)
@@ -113,12 +114,27 @@ def _generate(project: Project, view: Snapshot, build: Build, writer: StageWrite
         report("rollouts", requests_left, total)
 
 
-def _carry_over(view: Snapshot, writer: StageWriter, targets: pl.DataFrame) -> set[tuple[str, str, int]]:
-    """Take over the samples of the same policy that an earlier build has; return what need not be generated."""
+def _wanted(targets: pl.DataFrame, policy: PolicySettings) -> pl.DataFrame:
+    """Return every sample that the policy asks for: prompt_id, role, sample, seed."""
+    counts = ((SCORED, policy.samples), (REFERENCE, policy.reference_samples))
+    rows = [
+        (prompt, role, sample, sample_seed(policy.seed, prompt, role, sample))
+        for prompt in targets["prompt_id"]
+        for role, count in counts
+        for sample in range(count)
+    ]
+    return pl.DataFrame(rows, schema={c: ROLLOUTS.columns[c] for c in [*KEY, "seed"]}, orient="row")
+
+
+def _carry_over(view: Snapshot, writer: StageWriter, wanted: pl.DataFrame) -> set[tuple[str, str, int]]:
+    """Take over the wanted samples that an earlier build has; return what need not be generated.
+
+    A sample is the same where its seed is, too: what was generated must not depend on settings of the past.
+    """
     have = writer.written("rollouts")
     if writer.previous is not None:
         old = view.scan_builds("rollouts", [writer.previous]).drop("batch", "policy_id")
-        old = old.join(targets.lazy(), on="prompt_id", how="semi").join(have.select(KEY), on=KEY, how="anti")
+        old = old.join(wanted.lazy(), on=[*KEY, "seed"], how="semi").join(have.select(KEY), on=KEY, how="anti")
         rows = old.collect()
         if rows.height:
             writer.append("rollouts", rows)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from assets.checks import SELECTION_CHECKS
+from assets.checks import SELECTION_CHECKS, compared_prompts
 from assets.golds import overrides, overruled
 from assets.policies import policy_order
 from assets.stages import Run, Stage, Written
@@ -35,15 +35,17 @@ def arm_of(project: Project, name: str) -> ArmSettings:
 def builds(project: Project, view: Snapshot, batch: str = CORPUS) -> list[Build]:
     """Return one build an arm; each looks at all batches, and at the policies in their order of preference."""
     said = overrides(project)
+    ready = {c.batch for c in compared_prompts(view)}
+    order = policy_order(project, view)
     inputs = {
         f"{c.stage}:{c.batch}:{c.variant}": c.data_version
         for stage in STAGES
         for c in view.of_stage(stage)
-        if stage != "difficulty" or c.variant in policy_order(project, view)
+        if c.batch in ready and (stage != "difficulty" or c.variant in order)
     }
     if not any(k.startswith("prompts:") for k in inputs):
         return []
-    inputs["policies"] = json_hash(policy_order(project, view))
+    inputs["policies"] = json_hash(order)
     inputs["overrides"] = frame_hash(said.sort("prompt_id", "field"))
     reward = project.settings.reward
     return [
@@ -61,7 +63,8 @@ def builds(project: Project, view: Snapshot, batch: str = CORPUS) -> list[Build]
 
 def candidates(project: Project, view: Snapshot, arm: ArmSettings) -> pl.LazyFrame:
     """Return every prompt with what an arm looks at: where it stands, and its difficulty under one policy."""
-    prompts = view.scan("prompts").select("prompt_id", "pool", "split", "domain", "verifier", "gold_conflict")
+    rows = view.scan_builds("prompts", compared_prompts(view))
+    prompts = rows.select("prompt_id", "pool", "split", "domain", "verifier", "gold_conflict")
     later = view.scan("rejected_prompts").filter(pl.col("reason_code") == "gold_conflict")
     conflicts = later.select(pl.col("matched_prompt_id").alias("prompt_id")).unique()
     dirty = (
@@ -69,7 +72,7 @@ def candidates(project: Project, view: Snapshot, arm: ArmSettings) -> pl.LazyFra
         .group_by("prompt_id")
         .agg(pl.format("{}/{}", "eval_set", "item").min().alias("contaminated_by"))
     )
-    rows = (
+    known = (
         prompts.join(conflicts.with_columns(pl.lit(value=True).alias("later_conflict")), on="prompt_id", how="left")
         .with_columns(
             (pl.col("gold_conflict").fill_null(value=False) | pl.col("later_conflict").is_not_null()).alias(
@@ -82,7 +85,7 @@ def candidates(project: Project, view: Snapshot, arm: ArmSettings) -> pl.LazyFra
         .join(_one_policy(project, view, arm), on="prompt_id", how="left")
     )
     said = overrides(project).filter(pl.col("field").is_in(SELECTION_FIELDS))
-    return overruled(rows, said)
+    return overruled(known, said)
 
 
 def _one_policy(project: Project, view: Snapshot, arm: ArmSettings) -> pl.LazyFrame:

@@ -297,8 +297,7 @@ def main():
         start = time.perf_counter()
         LocalPipelineExecutor(steps, tasks=tasks, workers=workers, logging_dir=str(out / "logs" / name)).run()
         seconds[name] = time.perf_counter() - start
-    # The writer leaves out the id of the very first row.
-    kept = [json.loads(l).get("id", "row0") for p in sorted((out / "kept").glob("*.jsonl")) for l in p.open()]
+    kept = [json.loads(l)["id"] for p in sorted((out / "kept").glob("*.jsonl")) for l in p.open()]
     print(json.dumps({"seconds": seconds, "kept": sorted(int(i[3:]) for i in kept)}))
 
 if __name__ == "__main__":

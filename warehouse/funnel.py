@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from warehouse.store import Snapshot
 
 STEPS = ("read", "ingest", "split", "score", "select", "order", "release")
-_GOES_ON = {"rows read", "prompt", "candidate", "scored", "train"}
+_GOES_ON = {"rows read", "prompt", "candidate", "scored", "original, not scored", "train"}
 
 
 def funnel(snapshot: Snapshot, arm: str | None = None) -> pl.DataFrame:
@@ -45,7 +45,15 @@ def main_path(frame: pl.DataFrame) -> list[tuple[str, int]]:
     labels = dict(
         zip(
             STEPS,
-            ("rows read", "prompts", "candidates", "scored", "selected", "rows in curriculum", "rows released"),
+            (
+                "rows read",
+                "prompts",
+                "candidates",
+                "scored, or original",
+                "selected",
+                "rows in curriculum",
+                "rows released",
+            ),
             strict=True,
         )
     )

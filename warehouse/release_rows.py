@@ -287,7 +287,8 @@ def _decisions(inputs: ReleaseInputs, inside: pl.Expr) -> pl.DataFrame:
         frame = frame.with_columns(variant=pl.lit(""))
     key = ["prompt_id", "stage", "arm", "batch", "variant", "rule"]
     if "seq" in frame.columns:
-        frame = frame.sort("seq").unique(key, keep="last", maintain_order=True)
+        # Rows that were never prompts have no id and share a key: all rows of the newest build stay.
+        frame = frame.filter(pl.col("seq") == pl.col("seq").max().over(key))
     frame = frame.filter(pl.col("outcome") != WITHDRAWN)
     reasons = inputs.selection.filter(inside).select("prompt_id", "reason", stage=pl.lit("selection")).collect()
     return _shaped(frame.join(reasons, on=["prompt_id", "stage"], how="left"), DECISION_ROWS).sort(

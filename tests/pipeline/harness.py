@@ -6,6 +6,7 @@ sums without any, which the nursery model rolls out, and an evaluation set; with
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -24,16 +25,12 @@ from deltalake import DeltaTable
 
 from assets.project import Project, open_project
 from pipeline.execute import Report, curate
-from trainer.engines.contract import sample_seed
-from verifiers import VerifierPool
 from warehouse.curation.identity import prompt_id
 from warehouse.home import Home
 from warehouse.ledger import Commit, Ledger
 from warehouse.releases import PARQUET_FILES, list_releases
 from warehouse.schemas import TABLES
 from warehouse.store import Store
-
-__all__ = ["VerifierPool", "sample_seed"]  # what tests wrap or compare with
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = (
@@ -264,8 +261,14 @@ def finish(process: subprocess.Popen[str], timeout: float = 300) -> str:
 
 def kill_group(process: subprocess.Popen[str]) -> None:
     """Kill a command and everything it started, at once."""
-    os.killpg(process.pid, signal.SIGKILL)
+    kill_leftovers(process)
     process.communicate()
+
+
+def kill_leftovers(process: subprocess.Popen[str]) -> None:
+    """Kill what a command started and left behind, if anything."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 # --- a home, from outside --------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def test_every_step_is_counted(snapshot):
     assert rows(found, "read") == {"rows read": 15}
     assert rows(found, "ingest") == {"prompt": 12, "duplicate": 1, "near_duplicate": 1, "quarantined": 1}
     assert rows(found, "split") == {"candidate": 8, "heldout": 2, "contaminated": 1, "eval": 1}
-    assert rows(found, "score") == {"scored": 6, "unscored": 2}
+    assert rows(found, "score") == {"scored": 6, "original, not scored": 1, "unscored": 1}
     assert rows(found, "select") == {
         "selected: pre_ppo": 3, "selected: original": 1, "left out: above_cut": 3, "left out: heldout": 2,
         "left out: eval": 1, "left out: contaminated": 1, "left out: unscored": 1,
@@ -49,7 +49,7 @@ def test_the_main_path_shrinks_to_the_release(tmp_path):
     small.put(store, "release", "corpus", {"releases": frame}, variant="main")
     path = main_path(funnel(store.snapshot(), "main"))
     assert path == [
-        ("rows read", 15), ("prompts", 12), ("candidates", 8), ("scored", 6), ("selected", 4),
+        ("rows read", 15), ("prompts", 12), ("candidates", 8), ("scored, or original", 7), ("selected", 4),
         ("rows in curriculum", 5), ("rows released", 5),
     ]  # fmt: skip
 

@@ -254,6 +254,24 @@ def test_withdrawn_and_replaced_decisions_are_left_out(store):
     assert rows.height == len(small.PROMPTS) - 1
 
 
+def test_decisions_about_rows_without_an_id_are_all_kept(store):
+    rows = [
+        {
+            "stage": "prompts",
+            "arm": "",
+            "prompt_id": None,
+            "rule": "bad_json",
+            "outcome": "quarantine",
+            "detail": f"line {i}",
+        }
+        for i in (1, 2)
+    ]
+    frames = {"prompts": small.prompt_rows([small.Prompt("Another")]), "decisions": small.shaped("decisions", rows)}
+    small.put(store, "prompts", "000002-bbbbbbbb", frames)
+    told = write(store).decisions().filter(pl.col("stage") == "prompts").collect()
+    assert told.get_column("detail").to_list() == ["line 1", "line 2"]
+
+
 def test_a_rebuild_of_vacuumed_tables_says_so(store):
     release = write(store)
     small.choose(store, [replace(p, selected=False) for p in small.PROMPTS[:-1]], version="2")

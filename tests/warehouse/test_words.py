@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warehouse.curation import words
-from warehouse.curation.words import ngrams, normalise, words_of
+from warehouse.curation.words import ngrams, normalise, runs, words_of
 
 texts = st.lists(st.text(alphabet=st.sampled_from("aAbÉß漢字 .,-_+\n0９ﬁ"), max_size=40), max_size=12)
 
@@ -45,6 +45,7 @@ def test_ngrams_stay_inside_a_text_and_hash_by_content(many, n):
     spelled = [found.spell(i, n) for i in starts]
     assert len(set(spelled)) == len(set(hashes.tolist()))
     assert len(set(zip(spelled, hashes.tolist(), strict=True))) == len(set(spelled))
+    assert runs(found, first, np.full(len(first), n)).tolist() == hashes.tolist()
 
 
 EXPECTED = ["eb70595fe8bc38f6", "39bd074e75213bc8", "d886d7765a5b86b8", "3af3f40bbe2846f8", "eb70595fe8bc38f6"]

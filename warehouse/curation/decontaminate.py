@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from warehouse.curation.words import Words, mix, ngrams, words_of
+from warehouse.curation.words import Words, mix, ngrams, runs, words_of
 from warehouse.ingest.fields import RowError, getter
 from warehouse.ingest.readers import InputError, expand, read_rows
 from warehouse.schemas import CONTAMINATION
@@ -57,7 +57,7 @@ def evaluation_items(sets: Sequence[EvaluationSet], base: Path, prompts: pl.Lazy
     for chosen in sets:
         if chosen.source is not None:
             own = prompts.filter((pl.col("pool") == "eval") & (pl.col("source") == chosen.source))
-            items = own.select(item="prompt_id", text=_text()).unique("item").sort("item").collect()
+            items = own.select(item="prompt_id", text=_content()).unique("item").sort("item").collect()
         else:
             items = pl.DataFrame(_read_items(chosen, base), schema=["item", "text"], orient="row")
         named = items.select(pl.lit(chosen.name).alias("eval_set"), pl.col("item", "text").cast(pl.String))
@@ -77,12 +77,12 @@ def contamination(prompts: Iterable[pl.DataFrame], items: pl.DataFrame, words: i
     index = _Index(tables, words)
     found = [pl.DataFrame(schema=CONTAMINATION.columns)]
     for frame in prompts:
-        for part in frame.select("prompt_id", text=_text()).iter_slices(_SLICE_ROWS):
+        for part in frame.select("prompt_id", text=_content()).iter_slices(_SLICE_ROWS):
             found.extend(index.search(part.get_column("prompt_id"), part.get_column("text").to_list()))
     return pl.concat(found).sort("prompt_id", "eval_set")
 
 
-def _text() -> pl.Expr:
+def _content() -> pl.Expr:
     return pl.col("messages").list.eval(pl.element().struct.field("content")).list.join("\n")
 
 
@@ -102,43 +102,52 @@ def _read_items(chosen: EvaluationSet, base: Path) -> Iterator[tuple[str, str]]:
 
 
 class _SetTable:
-    """The hashes of one evaluation set, by kind of overlap and length; each sorted, with the first item that has it."""
+    """The hashes of one evaluation set, by kind of overlap."""
 
     def __init__(self, name: str, items: pl.DataFrame, n: int) -> None:
         self.name = name
         self.names = items.get_column("item")
         self.words = words_of(items.get_column("text").to_list())
         counts = self.words.counts
-        self.exact = _Lookup(_whole_hashes(self.words), np.arange(len(counts)), keep=counts > 0)
-        self.runs: dict[int, _Lookup] = {}
-        for length in sorted({int(c) for c in counts if WHOLE_WORDS <= c < n}):
-            hashes, first = ngrams(self.words, length)
-            item = _item_of(self.words, first)
-            self.runs[length] = _Lookup(hashes, first, keep=counts[item] == length)
+        filled = np.flatnonzero(counts)
+        self.exact = _Lookup(_whole_hashes(self.words)[filled], filled)
         hashes, first = ngrams(self.words, n)
-        self.runs[n] = _Lookup(hashes, first, keep=np.ones(len(first), bool))
+        self.runs = _Lookup(hashes, first)
+        short = np.flatnonzero((counts >= WHOLE_WORDS) & (counts < n))
+        starts = self.words.offsets[short]
+        # Short items by their first words: one look-up, whatever their lengths.
+        self.openings = _Lookup(runs(self.words, starts, np.full(len(short), WHOLE_WORDS)), starts)
 
 
 class _Lookup:
-    """A sorted table from hash to place."""
+    """A sorted table from hash to places, of which a hash may have several."""
 
-    def __init__(self, hashes: U64, places: I64, *, keep: NDArray[np.bool_]) -> None:
-        self.hashes, at = np.unique(hashes[keep], return_index=True)
-        self.places = places[keep][at]
+    def __init__(self, hashes: U64, places: I64) -> None:
+        order = np.lexsort((places, hashes))
+        self.hashes, self._places = hashes[order], places[order]
 
     def find(self, hashes: U64) -> tuple[I64, I64]:
-        """Return which of the hashes are in the table, and their places."""
-        if not len(self.hashes):
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        at = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
-        hit = np.flatnonzero(self.hashes[at] == hashes)
-        return hit, self.places[at[hit]]
+        """Return the first place of each hash that is in the table, as (which hash, place)."""
+        low = np.searchsorted(self.hashes, hashes)
+        hit = np.flatnonzero(low < len(self.hashes))
+        hit = hit[self.hashes[low[hit]] == hashes[hit]]
+        return hit, self._places[low[hit]]
+
+    def find_all(self, hashes: U64) -> tuple[I64, I64]:
+        """Return all places of each hash that is in the table."""
+        low = np.searchsorted(self.hashes, hashes)
+        count = np.searchsorted(self.hashes, hashes, side="right") - low
+        ends = np.cumsum(count)
+        total = int(ends[-1]) if len(ends) else 0
+        at = np.arange(total) - np.repeat(ends - count, count) + np.repeat(low, count)
+        return np.repeat(np.arange(len(hashes)), count), self._places[at]
 
 
 @dataclass(frozen=True)
 class _Hits:
     """Places where a prompt and an item agree: shape (H,) each."""
 
+    overlap: str
     prompt: I64
     item: I64
     first: I64  # the first word, of the prompts' words
@@ -152,50 +161,72 @@ class _Index:
     def __init__(self, tables: list[_SetTable], n: int) -> None:
         self._tables = tables
         self._n = n
-        self._filters: dict[int, NDArray[np.bool_]] = {}
-        for length in sorted({length for t in tables for length in t.runs}):
-            known = [t.runs[length].hashes for t in tables if length in t.runs]
-            self._filters[length] = np.zeros(1 << _FILTER_BITS, bool)
-            self._filters[length][_slot(np.concatenate(known))] = True
+        self._runs = _filter([t.runs.hashes for t in tables])
+        self._openings = _filter([t.openings.hashes for t in tables])
 
     def search(self, prompt_ids: pl.Series, texts: list[str]) -> Iterator[pl.DataFrame]:
         """Yield the overlaps of some prompts with each set."""
         words = words_of(texts)
         whole = _whole_hashes(words)
-        maybe = {length: self._candidates(words, length) for length in self._filters}
+        long = _candidates(words, self._n, self._runs)
+        opening = _candidates(words, WHOLE_WORDS, self._openings)
         for table in self._tables:
-            hits = [(self._exact(table, words, whole), "exact")]
-            for length, lookup in table.runs.items():
-                overlap = "ngram" if length == self._n else "whole"
-                hits.append((_runs(table, lookup, words, maybe[length], length), overlap))
-            yield _rows(table, words, prompt_ids, hits)
-
-    def _candidates(self, words: Words, length: int) -> tuple[U64, I64]:
-        hashes, first = ngrams(words, length)
-        chosen = np.flatnonzero(self._filters[length][_slot(hashes)])
-        return hashes[chosen], first[chosen]
-
-    @staticmethod
-    def _exact(table: _SetTable, words: Words, whole: U64) -> _Hits:
-        prompt, item = table.exact.find(whole)
-        return _Hits(prompt, item, words.offsets[prompt], table.words.offsets[item], words.counts[prompt])
+            hits = [_exact(table, words, whole), _whole(table, words, opening), _ngram(table, words, long, self._n)]
+            if any(len(h.prompt) for h in hits):
+                yield _rows(table, words, prompt_ids, hits)
 
 
-def _runs(table: _SetTable, lookup: _Lookup, words: Words, maybe: tuple[U64, I64], length: int) -> _Hits:
-    hashes, first = maybe
-    hit, item_first = lookup.find(hashes)
-    prompt = _item_of(words, first[hit])
-    return _Hits(prompt, _item_of(table.words, item_first), first[hit], item_first, np.full(len(hit), length))
+def _filter(hashes: list[U64]) -> NDArray[np.bool_] | None:
+    known = np.concatenate([*hashes, np.empty(0, np.uint64)])
+    if not len(known):
+        return None
+    found = np.zeros(1 << _FILTER_BITS, bool)
+    found[_slot(known)] = True
+    return found
 
 
-def _rows(table: _SetTable, words: Words, prompt_ids: pl.Series, hits: list[tuple[_Hits, str]]) -> pl.DataFrame:
+def _candidates(words: Words, length: int, known: NDArray[np.bool_] | None) -> tuple[U64, I64]:
+    if known is None:
+        return np.empty(0, np.uint64), np.empty(0, np.int64)
+    hashes, first = ngrams(words, length)
+    chosen = np.flatnonzero(known[_slot(hashes)])
+    return hashes[chosen], first[chosen]
+
+
+def _exact(table: _SetTable, words: Words, whole: U64) -> _Hits:
+    prompt, item = table.exact.find(whole)
+    return _Hits("exact", prompt, item, words.offsets[prompt], table.words.offsets[item], words.counts[prompt])
+
+
+def _ngram(table: _SetTable, words: Words, candidates: tuple[U64, I64], n: int) -> _Hits:
+    hashes, first = candidates
+    hit, item_first = table.runs.find(hashes)
+    item = _text_of(table.words, item_first)
+    return _Hits("ngram", _text_of(words, first[hit]), item, first[hit], item_first, np.full(len(hit), n))
+
+
+def _whole(table: _SetTable, words: Words, candidates: tuple[U64, I64]) -> _Hits:
+    hashes, first = candidates
+    hit, item_first = table.openings.find_all(hashes)
+    first = first[hit]
+    item = _text_of(table.words, item_first)
+    count = table.words.counts[item]
+    prompt = _text_of(words, first)
+    fits = np.flatnonzero(first + count <= words.offsets[prompt + 1])
+    first, item_first, count = first[fits], item_first[fits], count[fits]
+    same = fits[runs(words, first, count) == runs(table.words, item_first, count)]
+    at = np.searchsorted(fits, same)
+    return _Hits("whole", prompt[same], item[same], first[at], item_first[at], count[at])
+
+
+def _rows(table: _SetTable, words: Words, prompt_ids: pl.Series, hits: list[_Hits]) -> pl.DataFrame:
     """Return one row a prompt: the strongest kind of overlap, and the item that shares most."""
     frame = pl.concat(
         [
             pl.DataFrame(
                 {"prompt": h.prompt, "item": h.item, "first": h.first, "item_first": h.item_first, "count": h.count}
-            ).with_columns(overlap=pl.lit(overlap), rank=pl.lit(_RANK[overlap]))
-            for h, overlap in hits
+            ).with_columns(overlap=pl.lit(h.overlap), rank=pl.lit(_RANK[h.overlap]))
+            for h in hits
         ]
     )
     by_item = frame.group_by("prompt", "rank", "overlap", "item").agg(pl.len(), pl.all().sort_by("first").first())
@@ -225,7 +256,7 @@ def _whole_hashes(words: Words) -> U64:
     return hashes
 
 
-def _item_of(words: Words, first: I64) -> I64:
+def _text_of(words: Words, first: I64) -> I64:
     """Return the number of the text that each word is in."""
     return np.searchsorted(words.offsets, first, side="right") - 1
 

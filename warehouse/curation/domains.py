@@ -19,7 +19,7 @@ _BY_VERIFIER = {
     "countdown": "logic",
     "knights_and_knaves": "logic",
 }
-_HEAD = 3_000  # characters that the rules look at
+_HEAD, _TAIL = 500, 300  # characters that the rules look at: what is asked stands first or last
 
 _LOGIC = ("knave", "truth-teller", "logic puzzle", "logical puzzle", "logic grid")
 _CODE_SIGNS = ("```", "\ndef ", "#include", "\nimport ", "\nclass ", "public static ", "console.log(", "select * from")
@@ -45,7 +45,7 @@ def domain_of(text: str, verifier: str | None = None) -> str:
     """
     if verifier in _BY_VERIFIER:
         return _BY_VERIFIER[verifier]
-    head = text[:_HEAD].lower()
+    head = (text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}").lower()
     if any(sign in head for sign in _LOGIC):
         return "logic"
     if _is_code(head):

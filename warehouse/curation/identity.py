@@ -39,9 +39,15 @@ def gold_hash(ground_truth: str | None) -> str | None:
     Key order, spacing, Unicode form, white space around strings, thousands separators ("1,875" and "1875") and zeros
     after the point ("18.0" and "18") make no difference.
     """
-    if ground_truth is None:
-        return None
-    text = json.dumps(_canonical(json.loads(ground_truth)), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return None if ground_truth is None else gold_value_hash(json.loads(ground_truth))
+
+
+def gold_value_hash(gold: object) -> str:
+    """Return `gold_hash` of a gold that is not JSON text but the value itself."""
+    if isinstance(gold, str):
+        text = _quote(_canonical_number(canonical_text(gold)))
+    else:
+        text = json.dumps(_canonical(gold), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

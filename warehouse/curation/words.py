@@ -96,8 +96,7 @@ def ngrams(words: Words, n: int) -> tuple[U64, I64]:
     total = len(words.hashes)
     if total < n:
         return np.empty(0, np.uint64), np.empty(0, np.int64)
-    sums = np.zeros(total + 1, np.uint64)
-    np.cumsum(words.hashes * _powers(total), out=sums[1:])
+    sums = _word_sums(words)
     hashes = mix((sums[n:] - sums[:-n]) * _inverse_powers(total)[: total - n + 1])
     inside = np.ones(total - n + 1, bool)
     for back in range(1, n):  # a run may not pass the end of its text
@@ -105,6 +104,20 @@ def ngrams(words: Words, n: int) -> tuple[U64, I64]:
         inside[ends[(ends >= 0) & (ends < len(inside))]] = False
     first = np.flatnonzero(inside)
     return hashes[first], first
+
+
+def runs(words: Words, first: I64, length: I64) -> U64:
+    """Return the hash of `length` words from word number `first`, for many; as `ngrams` hashes them."""
+    if not len(first):
+        return np.empty(0, np.uint64)
+    sums = _word_sums(words)
+    return mix((sums[first + length] - sums[first]) * _inverse_powers(len(words.hashes))[first])
+
+
+def _word_sums(words: Words) -> U64:
+    sums = np.zeros(len(words.hashes) + 1, np.uint64)
+    np.cumsum(words.hashes * _powers(len(words.hashes)), out=sums[1:])
+    return sums
 
 
 def mix(values: U64) -> U64:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from warehouse.curation.domains import domain_of
-from warehouse.curation.identity import gold_hash, prompt_id
+from warehouse.curation.identity import gold_hash, gold_value_hash, prompt_id
 from warehouse.ingest.fields import RowError, getter, keep
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ _ROLES = {
     "function": "tool",
     "observation": "tool",
 }
+
+
+_quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class FilteredError(Exception):
@@ -91,11 +94,12 @@ class RowMapper:
             messages = [("user", _prompt_text(self._prompt(row)))]
         else:
             messages = _conversation(self._messages(row))
-        system = _text_or_none(self._system(row), "system")
-        if system is not None and system.strip():
-            messages = [("system", system), *messages]
+        if source.system is not None:
+            system = _text_or_none(self._system(row), "system")
+            if system is not None and system.strip():
+                messages = [("system", system), *messages]
         self._check(messages)
-        gold = ground_truth_text(self._gold(row), source.ground_truth)
+        gold, same_gold = ground_truth(self._gold(row), source.ground_truth)
         verifier = _text_or_none(self._verifier(row), "verifier")
         domain = _text_or_none(self._domain(row), "domain")
         return Prompt(
@@ -104,7 +108,7 @@ class RowMapper:
             raw_text=messages[-1][1] if source.raw else None,
             verifier=verifier,
             ground_truth=gold,
-            gold_hash=gold_hash(gold),
+            gold_hash=same_gold,
             domain=domain if domain and domain.strip() else domain_of(messages[-1][1], verifier),
             tools=_json_or_none(self._tools(row)),
             extra=_dump({c: row[c] for c in source.extra if c in row}) if source.extra else None,
@@ -125,18 +129,21 @@ class RowMapper:
             raise RowError("nul_bytes", "the prompt holds NUL characters")
 
 
-def ground_truth_text(value: Any, spec: FieldSpec | None) -> str | None:
-    """Return a gold as JSON text.
+def ground_truth(value: Any, spec: FieldSpec | None) -> tuple[str | None, str | None]:
+    """Return a gold as JSON text, and the hash by which it is the same as another.
 
     Text and numbers become a JSON string ("7" and 7 are the same gold), unless they were built as an `object`, are a
     constant `value`, or were read with `parse_json`: there they stay what they are. A blank gold is none.
     """
     if value is None or (isinstance(value, str) and not value.strip()):
-        return None
+        return None, None
     built = spec is not None and (spec.object is not None or spec.value is not None or spec.parse_json)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and not built:
         value = _number(value)
-    return _dump(value)
+    if isinstance(value, str):
+        return _quote(value), gold_value_hash(value)
+    text = _dump(value)
+    return text, gold_hash(text)
 
 
 def _number(value: float) -> str:

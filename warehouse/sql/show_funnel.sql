@@ -1,5 +1,6 @@
 -- Where prompts go, step by step: how many of each pool and domain, and what became of them.
--- The outcomes of one step exclude one another. Up to `score` every arm is the same, and arm is null.
+-- The outcomes of one step exclude one another. Up to `score` every arm is the same, and arm is null. Prompts of the
+-- original pool are trained on whether they are scored or not.
 WITH standing AS (
     SELECT
         p.prompt_id,
@@ -33,11 +34,21 @@ SELECT 3, 'split', outcome, NULL, pool, domain, count(*)
 FROM standing
 GROUP BY outcome, pool, domain
 UNION ALL
-SELECT 4, 'score', if(d.prompt_id IS NULL, 'unscored', 'scored') AS outcome, NULL, pool, domain, count(*)
-FROM standing AS s
-LEFT JOIN (SELECT DISTINCT prompt_id FROM difficulty WHERE scored > 0) AS d ON s.prompt_id = d.prompt_id
-WHERE s.outcome = 'candidate'
-GROUP BY if(d.prompt_id IS NULL, 'unscored', 'scored'), pool, domain
+SELECT 4, 'score', outcome, NULL, pool, domain, count(*)
+FROM (
+    SELECT
+        s.pool,
+        s.domain,
+        CASE
+            WHEN d.prompt_id IS NOT NULL THEN 'scored'
+            WHEN s.pool = 'original' THEN 'original, not scored'
+            ELSE 'unscored'
+        END AS outcome
+    FROM standing AS s
+    LEFT JOIN (SELECT DISTINCT prompt_id FROM difficulty WHERE scored > 0) AS d ON s.prompt_id = d.prompt_id
+    WHERE s.outcome = 'candidate'
+)
+GROUP BY outcome, pool, domain
 UNION ALL
 SELECT 5, 'select', if(selected, 'selected: ', 'left out: ') || reason AS outcome, s.arm, pool, domain, count(*)
 FROM selection AS s
