@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -197,15 +198,15 @@ def measure(root: Path, prompts: int) -> dict[str, list[float]]:
     point = "SELECT * FROM {} WHERE prompt_id = '{}'"
     cases: dict[str, list[Callable[[], Any]]] = {
         "open the home": [lambda: Store(Home(root)).snapshot() for _ in ids],
-        "explain by id": [lambda i=i: tell(i) for i in ids],
-        "explain by the first 10 characters of the id": [lambda i=i: tell(i[:10]) for i in ids],
-        "explain by exact text": [lambda t=t: tell(t) for t in texts],
-        "explain by the source's key": [lambda n=n: tell(f"{n // BATCH}-{n % BATCH}") for n in numbers[:4]],
-        "explain by a piece of the text": [lambda n=n: tell(f"Task {n}: ") for n in numbers[:4]],
+        "explain by id": [partial(tell, i) for i in ids],
+        "explain by the first 10 characters of the id": [partial(tell, i[:10]) for i in ids],
+        "explain by exact text": [partial(tell, t) for t in texts],
+        "explain by the source's key": [partial(tell, f"{n // BATCH}-{n % BATCH}") for n in numbers[:4]],
+        "explain by a piece of the text": [partial(tell, f"Task {n}: ") for n in numbers[:4]],
         "explain what is not there (reads all text)": [lambda: nothing("no such words") for _ in range(3)],
-        "sql: one prompt": [lambda i=i: ask(point.format("prompts", i)) for i in ids],
-        "sql: its rollouts": [lambda i=i: ask(point.format("rollouts", i)) for i in ids],
-        "sql: its current decisions": [lambda i=i: ask(point.format("decisions", i)) for i in ids],
+        "sql: one prompt": [partial(ask, point.format("prompts", i)) for i in ids],
+        "sql: its rollouts": [partial(ask, point.format("rollouts", i)) for i in ids],
+        "sql: its current decisions": [partial(ask, point.format("decisions", i)) for i in ids],
         "sql: the funnel": [lambda: ask("FROM funnel") for _ in range(3)],
         "sql: pass rates by source": [lambda: ask("FROM pass_rates") for _ in range(3)],
         "sql: rewards by status (all rollouts)": [
@@ -218,7 +219,7 @@ def measure(root: Path, prompts: int) -> dict[str, list[float]]:
         "explain(store.snapshot(), store.home.releases, sys.argv[2])"
     )
     cases["explain by id, a new process each (imports included)"] = [
-        lambda i=i: subprocess.run([sys.executable, "-c", program, str(root), i], check=True, cwd=ROOT) for i in ids[:5]
+        partial(subprocess.run, [sys.executable, "-c", program, str(root), i], check=True, cwd=ROOT) for i in ids[:5]
     ]
     found = {}
     for name, calls in cases.items():

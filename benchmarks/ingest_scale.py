@@ -113,12 +113,9 @@ def generate(folder: Path, rows: int, seed: int = 1) -> pl.DataFrame:
                 text = " ".join(words)
             elif kind != "broken":
                 name, item, text = _contaminated(kind, words, sets, rng)
-            line = (
-                '{"prompt": "cut off'
-                if kind == "broken"
-                else json.dumps({"prompt": text, "answer": str(of or row), "id": row})
-            )
-            files[row // per_file].write(line + "\n")
+            answer = str(row if of is None else of)
+            line = json.dumps({"prompt": text, "answer": answer, "id": f"row{row}"})
+            files[row // per_file].write((line if kind != "broken" else '{"prompt": "cut off') + "\n")
             if kind != "base":
                 planted.append((row, kind, of, jaccard, name, item))
     for file in files:
@@ -322,31 +319,39 @@ def judge_peer(kept: list[int], planted: pl.DataFrame, rows: int) -> dict[str, A
     return found
 
 
-class Memory(threading.Thread):
-    """Samples the memory of a process and its descendants."""
+class Watch(threading.Thread):
+    """Samples the memory and the processor time of a process and its descendants."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self._pid = pid
+        self._cpu: dict[int, float] = {}
         self.anonymous = 0
         self.resident = 0
         self.done = threading.Event()
 
+    @property
+    def cpu_s(self) -> float:
+        return sum(self._cpu.values())
+
     def run(self) -> None:
         while not self.done.wait(0.2):
-            samples = [_status(p) for p in _tree(self._pid)]
+            pids = list(_tree(self._pid))
+            samples = [_status(p) for p in pids]
             self.anonymous = max(self.anonymous, sum(s.get("RssAnon", 0) for s in samples))
             self.resident = max(self.resident, sum(s.get("VmRSS", 0) for s in samples))
+            self._cpu |= {p: s for p in pids if (s := _cpu_seconds(p)) is not None}
 
 
 def _tree(pid: int) -> Iterator[int]:
     yield pid
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return
-    for child in children:
-        yield from _tree(int(child))
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found = children.read_text().split()
+        except OSError:
+            continue
+        for child in found:
+            yield from _tree(int(child))
 
 
 def _status(pid: int) -> dict[str, int]:
@@ -357,27 +362,33 @@ def _status(pid: int) -> dict[str, int]:
     return {k: int(v.split()[0]) * 1024 for k, v in (x.split(":", 1) for x in lines) if k in ("VmRSS", "RssAnon")}
 
 
+def _cpu_seconds(pid: int) -> float | None:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def measured(command: list[str]) -> dict[str, Any]:
     """Run a process that prints JSON on its last line; add its wall clock, processor time and peak memory."""
-    before = os.times()
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    memory = Memory(process.pid)
-    memory.start()
+    watch = Watch(process.pid)
+    watch.start()
     out, err = process.communicate()
-    memory.done.set()
-    memory.join()
+    wall = time.perf_counter() - start
+    watch.done.set()
+    watch.join()
     if process.returncode != 0:
         sys.exit(f"{' '.join(command)} failed:\n{err[-3000:]}")
-    after = os.times()
     result: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return {
         **result,
-        "wall_s": time.perf_counter() - start,
-        "cpu_s": cpu,
-        "peak_anonymous_mb": memory.anonymous / 2**20,
-        "peak_resident_mb": memory.resident / 2**20,
+        "wall_s": wall,
+        "cpu_s": watch.cpu_s,
+        "peak_anonymous_mb": watch.anonymous / 2**20,
+        "peak_resident_mb": watch.resident / 2**20,
     }
 
 

@@ -315,9 +315,12 @@ def release_rebuild(session: Session, release_id: str) -> None:
     """
     from pipeline.show import render_rebuilt
     from warehouse.rebuild import rebuild
-    from warehouse.releases import load_release
+    from warehouse.releases import load_release, verify_release
 
-    rebuilt = rebuild(session.home, load_release(session.home.releases, release_id))
+    release = load_release(session.home.releases, release_id)
+    for change in verify_release(release):
+        err.print(f"preppo: {change}", style="red", markup=False, soft_wrap=True)
+    rebuilt = rebuild(session.home, release)
     out.print(render_rebuilt(rebuilt))
     if not (rebuilt.same_id and all(rebuilt.matches.values())):
         sys.exit(1)

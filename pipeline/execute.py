@@ -13,6 +13,7 @@ from assets.stages import is_stale
 from pipeline.definitions import defs
 from pipeline.instance import PROCESS_TAG, this_process
 from warehouse.ledger import CORPUS
+from warehouse.queries import write_warehouse_file
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -70,6 +71,8 @@ def curate(project: Project, instance: dg.DagsterInstance, only: str | None = No
         report.failures += _execute("curate_corpus", instance, [])
     if not report.failures:
         tidy(project)
+        if not report.idle:
+            write_warehouse_file(project.store.snapshot(), project.home.root / "warehouse.duckdb")
     return report
 
 

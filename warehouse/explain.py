@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -51,6 +51,7 @@ class Story:
         releases: each release that holds it or decided about it: part, places, and the selection's decision then.
         decisions: every decision in the order it was made; `current` is false where a later one replaced it,
             or where it was withdrawn.
+        policies: policy id -> the name of the model, or of the recorded policy.
     """
 
     prompt_id: str
@@ -64,6 +65,7 @@ class Story:
     curriculum: Rows = field(default_factory=list)
     releases: Rows = field(default_factory=list)
     decisions: Rows = field(default_factory=list)
+    policies: dict[str, str] = field(default_factory=dict)
 
 
 class PromptNotFoundError(LookupError):
@@ -97,7 +99,8 @@ def explain(snapshot: Snapshot, releases_folder: Path, who: str) -> Story:
         if not found:
             return Story("", rejected=[row])
         story = _tell(con, found)
-    return Story(**{**vars(story), "releases": _in_releases(list_releases(releases_folder), found)})
+    names = {c.variant: c.inputs.get("policy", c.variant) for c in snapshot.of_stage("rollouts")}
+    return replace(story, releases=_in_releases(list_releases(releases_folder), found), policies=names)
 
 
 def as_json(story: Story) -> str:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+class HomeError(ValueError):
+    """The home cannot be used; the message says why."""
+
+
 class Home:
     """Paths of a home, by default `$PREPPO_HOME` or `./.preppo`."""
 
@@ -29,10 +33,16 @@ class Home:
         self.locks = self.root / "locks"
 
     def create(self) -> Home:
-        """Make the folders that are missing, and return self."""
-        for folder in (self.tables, self.releases, self.models, self.dagster, self.batches, self.inbox, self.work,
-                       self.locks):  # fmt: skip
-            folder.mkdir(parents=True, exist_ok=True)
+        """Make the folders that are missing, and return self.
+
+        Raises:
+            HomeError: the path holds characters that the tables cannot be stored under.
+        """
+        if any(c in str(self.root) for c in "[]%*?"):
+            msg = f"home {self.root}: the path must not contain any of [ ] % * ?; choose another (--home, PREPPO_HOME)"
+            raise HomeError(msg)
+        for name in ("tables", "releases", "models", "dagster", "batches", "inbox", "work", "locks"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
         return self
 
     @contextmanager

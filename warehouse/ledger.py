@@ -44,6 +44,8 @@ _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
 SCHEMA = pl.Schema(_COLUMNS)
 CORPUS = "corpus"  # the "batch" of the stages that look at all batches together
 _COMPACT_FILES = 64
+# Old log entries are what a release names to be rebuilt from; delta-rs would drop them at checkpoints after a month.
+KEEP_LOG = {"delta.enableExpiredLogCleanup": "false"}
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class Ledger:
     def create(self) -> None:
         """Make the table where it is missing. Call under a lock."""
         if not DeltaTable.is_deltatable(str(self._path)):
-            write_deltalake(self._path, pl.DataFrame(schema=SCHEMA))
+            write_deltalake(self._path, pl.DataFrame(schema=SCHEMA), configuration=KEEP_LOG)
 
     def read(self) -> list[Commit]:
         """Return every commit, oldest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -23,6 +24,7 @@ _SHOWN = 20
 def render_story(story: Story) -> RenderableType:
     """Return what `preppo explain` prints."""
     parts: list[RenderableType] = [*_head(story), *_rejected(story), *_selected(story)]
+    story = _with_policy_names(story)
     parts += _section("Measured", story.difficulty, {
         "policy_id": "policy", "source": "reward", "samples": "samples", "scored": "scored", "truncated": "cut",
         "mean": "mean", "variance": "variance", "pass_rate": "pass rate", "pass_rate_low": "low",
@@ -38,10 +40,16 @@ def render_story(story: Story) -> RenderableType:
         "policy_id": "policy", "role": "role", "sample": "sample", "reward": "reward", "status": "status",
         "verifier": "scored by", "extracted": "answer", "finish_reason": "finish", "response": "response",
     })  # fmt: skip
-    decisions = [d | {"when": f"{d['committed_at']:%Y-%m-%d %H:%M:%S}"} for d in story.decisions]
-    parts += _section("Decisions, in the order they were made", decisions, {
+    decisions = [
+        d
+        | {"when": f"{d['committed_at']:%m-%d %H:%M:%S}", "run_id": (d["run_id"] or "")[:8]}
+        | ({"detail": "as above"} if d["stage"] == "selection" and d["current"] else {})
+        for d in story.decisions
+    ]
+    alike = ("stage", "arm", "rule", "outcome", "value", "run_id", "current")
+    parts += _section("Decisions, in the order they were made", _first_of(decisions, alike, "detail"), {
         "when": "when (UTC)", "stage": "stage", "arm": "arm", "rule": "rule", "outcome": "outcome", "value": "value",
-        "threshold": "threshold", "detail": "detail", "policy_hash": "policy", "run_id": "run", "current": "current",
+        "threshold": "threshold", "detail": "detail", "policy_hash": "settings", "run_id": "run", "current": "current",
     })  # fmt: skip
     return Group(*parts)
 
@@ -89,11 +97,34 @@ def _head(story: Story) -> Iterable[RenderableType]:
 
 def _rejected(story: Story) -> Iterable[RenderableType]:
     own = [r | {"place": f"{r['source']} {r['source_row']}"} for r in story.rejected]
-    title = "Copies that were dropped" if story.prompt else "Rejected"
-    yield from _section(title, own, {
+    if story.prompt:
+        copies = _first_of(own, ("source", "reason_code"), "place")
+        yield from _section(
+            "Copies that were dropped", copies, {"place": "row", "outcome": "outcome", "reason": "reason"}
+        )
+        return
+    yield from _section("Rejected", own, {
         "place": "row", "outcome": "outcome", "reason_code": "code", "reason": "reason",
         "matched_prompt_id": "same as", "raw": "as it came",
     })  # fmt: skip
+
+
+def _first_of(rows: Sequence[dict[str, Any]], alike: Sequence[str], told: str) -> list[dict[str, Any]]:
+    """Return one row for those that agree in some columns, with their number in the column `told`."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[c] for c in alike), []).append(row)
+    more = {k: f" and {len(g) - 1} more like it" if len(g) > 1 else "" for k, g in groups.items()}
+    return [g[0] | {told: f"{g[0][told]}{more[k]}"} for k, g in groups.items()]
+
+
+def _with_policy_names(story: Story) -> Story:
+    def named(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [r | {"policy_id": story.policies.get(r["policy_id"], r["policy_id"])} for r in rows]
+
+    return replace(
+        story, difficulty=named(story.difficulty), references=named(story.references), rollouts=named(story.rollouts)
+    )
 
 
 def _selected(story: Story) -> Iterable[RenderableType]:

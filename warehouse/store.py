@@ -11,13 +11,14 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from warehouse.hashing import FrameHasher
-from warehouse.ledger import Build, Commit, Ledger, live_commits, rows_id, visible_decisions
+from warehouse.ledger import KEEP_LOG, Build, Commit, Ledger, live_commits, rows_id, visible_decisions
 from warehouse.schemas import TABLES, TIME, Table, conform
 
 if TYPE_CHECKING:
@@ -50,7 +51,12 @@ class Store:
             for table in TABLES.values():
                 path = self.home.tables / table.name
                 if not DeltaTable.is_deltatable(str(path)):
-                    write_deltalake(path, pl.DataFrame(schema=table.stored), partition_by=list(table.partitions))
+                    write_deltalake(
+                        path,
+                        pl.DataFrame(schema=table.stored),
+                        partition_by=list(table.partitions),
+                        configuration=KEEP_LOG,
+                    )
             self.ledger.create()
 
     def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
@@ -368,7 +374,7 @@ def _files(table: DeltaTable, builds: set[str]) -> list[str]:
     actions = _actions(table)
     if actions.is_empty() or not builds:
         return []
-    root = str(table.table_uri).removeprefix("file://").rstrip("/")
+    root = unquote(str(table.table_uri).removeprefix("file://")).rstrip("/")
     mine = actions.filter(pl.col("partition.build_id").is_in(list(builds)))
     return sorted(f"{root}/{p}" for p in mine.get_column("path"))
 

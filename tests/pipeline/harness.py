@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -232,43 +233,59 @@ def run_here(corpus: Corpus, home: Path) -> tuple[Project, Report]:
     return project, report
 
 
-def start_command(corpus: Corpus, home: Path, *arguments: str, small_chunks: bool = True) -> subprocess.Popen[str]:
-    """Start `preppo run` (or another command) as a process group of its own."""
-    installed = Path(sys.executable).parent / "preppo"
-    command = [sys.executable, "-c", _SMALL_CHUNKS] if small_chunks else [str(installed)]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREPPO_", "DAGSTER_"))}
-    return subprocess.Popen(
-        [*command, "--config", str(corpus.config), "--home", str(home), *(arguments or ("run",))],
-        cwd=REPOSITORY,
-        env=environment | {"PYTHONPATH": str(REPOSITORY), "HF_HUB_OFFLINE": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+class Command:
+    """`preppo run` (or another command), started as a process group of its own.
 
+    Args:
+        corpus: whose settings it gets.
+        home: where it works; what it prints goes into a file beside.
+        arguments: of the command; default `run`.
+        small_chunks: whether long stages write many small chunks; else the installed command, as it is.
+    """
 
-def finish(process: subprocess.Popen[str], timeout: float = 300) -> str:
-    """Wait for a command and return what it printed; fail where it failed."""
-    try:
-        output, _ = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        kill_group(process)
-        raise
-    assert process.returncode == 0, output
-    return output
+    def __init__(self, corpus: Corpus, home: Path, *arguments: str, small_chunks: bool = True) -> None:
+        installed = Path(sys.executable).parent / "preppo"
+        start = [sys.executable, "-c", _SMALL_CHUNKS] if small_chunks else [str(installed)]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREPPO_", "DAGSTER_"))}
+        with tempfile.NamedTemporaryFile(
+            "wb", dir=home.parent, prefix=f"{home.name}-", suffix=".log", delete=False
+        ) as log:
+            self._log = Path(log.name)
+            self.process = subprocess.Popen(
+                [*start, "--config", str(corpus.config), "--home", str(home), *(arguments or ("run",))],
+                cwd=REPOSITORY,
+                env=environment | {"PYTHONPATH": str(REPOSITORY), "HF_HUB_OFFLINE": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
+    @property
+    def running(self) -> bool:
+        """Tell whether it has not ended yet."""
+        return self.process.poll() is None
 
-def kill_group(process: subprocess.Popen[str]) -> None:
-    """Kill a command and everything it started, at once."""
-    kill_leftovers(process)
-    process.communicate()
+    @property
+    def printed(self) -> str:
+        """Return what it printed so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
 
+    def finish(self, timeout: float = 300) -> str:
+        """Wait for its end and return what it printed; fail where it failed."""
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        assert self.process.returncode == 0, self.printed
+        return self.printed
 
-def kill_leftovers(process: subprocess.Popen[str]) -> None:
-    """Kill what a command started and left behind, if anything."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    def kill(self, *, group: bool = True) -> None:
+        """Kill it with SIGKILL, with everything it started or by itself."""
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            os.killpg(self.process.pid, signal.SIGKILL) if group else os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 # --- a home, from outside --------------------------------------------------------------------------------------------
@@ -333,11 +350,11 @@ def release_bytes(home: Path) -> dict[tuple[str, str], dict[str, str]]:
     }
 
 
-def wait_for(home: Path, process: subprocess.Popen[str], count: int, timeout: float = 300) -> bool:
+def wait_for(home: Path, command: Command, count: int, timeout: float = 300) -> bool:
     """Wait until a home has `count` events; False where the command ended before."""
     limit = time.monotonic() + timeout
     while events(home) < count:
-        if process.poll() is not None:
+        if not command.running:
             return False
         assert time.monotonic() < limit, f"no {count} events within {timeout} s"
         time.sleep(0.002)

@@ -1,25 +1,24 @@
 """A run that is killed at any moment, and started again, ends where an unbroken run ends.
 
-Black box: the real command runs as a process group on a small home (three sources, recorded rollouts, a model that rolls
-out the rest, three arms, several chunks in every long stage). The test watches the files of the home, kills with SIGKILL,
-starts the command again, and compares the home with one whose run was never broken.
+Black box: the real command runs as a process group on a small home (three sources, recorded rollouts, a model that
+rolls out the rest, three arms, several chunks in every long stage). The test watches the files of the home, kills with
+SIGKILL, starts the command again, and compares the home with one whose run was never broken.
 
 - Two runs are broken: the first of a home (20 moments), and one that adds a batch, an evaluation set and an overruled
   gold to a curated home (6 moments), where stages replace and extend what was there.
 - Moments: the unbroken run's course, half by the clock and half by the files it puts into the home, is cut into equal
-  slices, and one moment is drawn in each from a fixed seed. A home is killed several times, at moments far apart, before
-  it is left to end: every resumption starts from what another resumption left.
-- Every second kill takes the process group, the others the main process alone, as the kernel does when memory runs out.
-- Right after each kill no lock is held, and the next run finds the dead one and marks it failed. All stages are hit;
-  the test prints which kill hit which.
+  slices, and one moment is drawn in each from a fixed seed. A home is killed several times, at moments far apart,
+  before it is left to end: every resumption starts from what another resumption left.
+- Every second kill takes the process group, the others the main process alone, as the kernel does when memory runs
+  out. Every fifth is of the installed command, the others of the same command with smaller chunks.
+- Right after each kill no lock is held, and the next run finds the dead one and marks it failed. Every stage is hit
+  by the 20 (asserted); the test prints which kill hit which.
 """
 
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
-import signal
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -34,7 +33,6 @@ from tests.pipeline import harness
 from warehouse.home import Home
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
 SEED = 20240607
@@ -60,17 +58,17 @@ class Course:
         return self.steps[last][1], share * (self.steps[last + 1][0] - self.steps[last][0])
 
 
-def follow(process: subprocess.Popen[str], home: Path) -> Course:
+def follow(command: harness.Command, home: Path) -> Course:
     """Watch a run to its end."""
     started = time.monotonic()
     before = harness.events(home)
     steps = [(0.0, before)]
-    while process.poll() is None:
+    while command.running:
         now = harness.events(home)
         if now > steps[-1][1]:
             steps.append((time.monotonic() - started, now))
         time.sleep(0.002)
-    harness.finish(process)
+    command.finish()
     # The seconds until the first file are the start of Python: nothing of a home can be broken there.
     return Course([(steps[1][0], before), *steps[1:]])
 
@@ -100,20 +98,14 @@ def broken_run(corpus: harness.Corpus, home: Path, moments: list[tuple[int, floa
     done_before = Counter(c.stage for c in harness.commits(home))
     stages = []
     for number, (count, delay) in enumerate(moments, first_kill):
-        process = harness.start_command(corpus, home, small_chunks=number % 5 != 0)
-        assert harness.wait_for(home, process, count), f"ended before kill {number}: {process.communicate()[0]}"
+        command = harness.Command(corpus, home, small_chunks=number % 5 != 0)
+        assert harness.wait_for(home, command, count), f"ended before kill {number}: {command.printed}"
         time.sleep(delay)
-        if number % 2:
-            harness.kill_group(process)
-        else:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
+        command.kill(group=number % 2 == 0)
         assert_nothing_is_held(home)
-        harness.kill_leftovers(process)
+        command.kill()  # what the main process left behind
         stages.append(hit(home, done_before))
-    started = time.monotonic()
-    harness.finish(harness.start_command(corpus, home, small_chunks=True))
-    print(f"  last resumption: {time.monotonic() - started:.1f} s")
+    harness.Command(corpus, home).finish()
     return stages
 
 
@@ -166,7 +158,7 @@ def kill_and_compare(
 def test_killed_runs_end_like_unbroken_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = harness.small_corpus(tmp_path / "corpus")
     first = tmp_path / "first"
-    course = follow(harness.start_command(corpus, first), first)
+    course = follow(harness.Command(corpus, first), first)
     UNBROKEN[False] = Counter(c.stage for c in harness.commits(first))
     hits = kill_and_compare(corpus, None, first, course, FIRST_KILLS, FIRST_HOMES, monkeypatch)
     missed = set(harness.STAGES) - set(hits)
@@ -180,7 +172,7 @@ def test_killed_runs_end_like_unbroken_ones(tmp_path: Path, monkeypatch: pytest.
     corpus.write_settings()
     second = tmp_path / "second"
     shutil.copytree(first, second)
-    course = follow(harness.start_command(corpus, second), second)
+    course = follow(harness.Command(corpus, second), second)
     UNBROKEN[True] = Counter(c.stage for c in harness.commits(second)) - UNBROKEN[False]
     kill_and_compare(corpus, first, second, course, NEXT_KILLS, NEXT_HOMES, monkeypatch)
     assert not missed, f"no kill hit {sorted(missed)}; hit: {dict(hits)}"

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta
 
+from warehouse.curation import difficulty as difficulty_module
 from warehouse.curation import text_spread as text_spread_module
 from warehouse.curation.difficulty import difficulty
 from warehouse.curation.intervals import jeffreys_bounds
@@ -223,6 +224,7 @@ def test_edit_distance_against_the_textbook(responses):
 
 def test_long_responses_are_cut_and_slices_miss_no_prompt(monkeypatch):
     monkeypatch.setattr(text_spread_module, "MAX_CHARS", 4)
+    monkeypatch.setattr(text_spread_module, "SLICE_ROWS", 3)
     ids = ["", "0" * 32, "7f" * 16, "8" * 32, "f" * 32, "zz"]
     rollouts = pl.DataFrame(
         [(p, "scored", i, "stop", 1, "same" + "x" * i) for p in ids for i in range(2)], schema=ROLLOUTS, orient="row"
@@ -336,6 +338,17 @@ def test_on_real_rollouts(shared_data):
     assert {r["prompt_id"]: r["pass_rate"] for r in got.to_dicts()} == {p: sum(c) / len(c) for p, c in counted.items()}
     assert got.filter(pl.col.pass_rate == 0)["learnability"].sum() == 0
     assert got["max_edit_distance"].is_between(0, 1).all()
+
+
+@given(corpus)
+@settings(max_examples=25, deadline=None)
+def test_slices_change_nothing(prompts):
+    with pytest.MonkeyPatch.context() as patch:
+        whole = measure(prompts)
+        patch.setattr(difficulty_module, "SLICE_ROWS", 2)
+        sliced = measure(prompts)
+    assert sliced.equals(whole)
+    assert sliced["prompt_id"].to_list() == sorted(prompts)
 
 
 def test_shuffled_files_of_several_row_groups_give_the_same_bytes(tmp_path):

@@ -129,12 +129,15 @@ def test_a_small_batch(tmp_path):
     assert (signed["gold_hash"], len(signed["bands"]), len(signed["signature"])) == (gold_hash('"4"'), 32, 512)
 
 
+DEEP = b'{"q": "x", "a": ' + b"[" * 800 + b"]" * 800 + b"}"
 junk = st.one_of(
     st.binary(max_size=30).map(lambda b: b.replace(b"\n", b" ")),
     st.fixed_dictionaries(
         {}, optional={"q": st.text(max_size=20) | st.none() | st.integers(), "a": st.text(max_size=5) | st.floats()}
     ).map(lambda d: json.dumps(d).encode()),
-    st.sampled_from([b'{"q": "the same prompt", "a": 1}', b'{"q": "the same prompt", "a": 2}', b'{"q": "\\ud800"}']),
+    st.sampled_from(
+        [b'{"q": "the same prompt", "a": 1}', b'{"q": "the same prompt", "a": 2}', b'{"q": "\\ud800"}', DEEP]
+    ),
 )
 
 

@@ -74,6 +74,10 @@ def test_golds(field, value, text):
     assert mapper(ground_truth=field).map({"q": "x", "a": value}).ground_truth == text
 
 
+def deep(levels):
+    return json.loads("[" * levels + "]" * levels)
+
+
 @pytest.mark.parametrize(
     ("source", "row", "code"),
     [
@@ -89,6 +93,9 @@ def test_golds(field, value, text):
         ({"ground_truth": "a"}, {"q": "x", "a": {"b": math.nan}}, "bad_gold"),
         ({"domain": {"column": "c", "map": {"a": "b"}}}, {"q": "x", "c": "z"}, "unmapped"),
         ({"verifier": {"column": "v"}}, {"q": "x", "v": ["math"]}, "wrong_type"),
+        ({"ground_truth": "a"}, {"q": "x", "a": deep(800)}, "too_deep"),
+        ({"ground_truth": {"column": "a", "parse_json": True}}, {"q": "x", "a": '"\\ud800"'}, "wrong_encoding"),
+        ({"messages": "m"}, {"m": '[{"role": "user", "content": "\\ud800"}]'}, "wrong_encoding"),
         ({"messages": "m"}, {"m": None}, "null_prompt"),
         ({"messages": "m"}, {"m": []}, "empty_prompt"),
         ({"messages": "m"}, {"m": "hello"}, "wrong_type"),
@@ -120,6 +127,11 @@ def test_filtered():
         chosen.map({"q": "x", "split": "test"})
     with pytest.raises(RowError, match="no column 'split'"):
         chosen.map({"q": "x"})
+
+
+def test_extra_columns_never_cost_a_prompt():
+    row = {"q": "x", "e": {"n": math.nan, "l": [math.inf, 1.5], 3: None}}
+    assert json.loads(mapper(extra=["e"]).map(row).extra) == {"e": {"n": None, "l": [None, 1.5], "3": None}}
 
 
 def test_domain_of_the_source_wins():

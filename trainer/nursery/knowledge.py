@@ -28,13 +28,14 @@ _LEGS = {"a hen": 2, "a dog": 4, "an ant": 6, "a spider": 8, "a crab": 10, "a ho
 
 
 def _choice(level: int, question: str, right: str, wrong: list[str], rng: Random) -> NurseryTask:
+    """The answer is the option's text: so small a model cannot look up its letter."""
     items = [right, *wrong]
     rng.shuffle(items)
     options = dict(zip("ABCDEF", items, strict=False))
     letter = next(k for k, v in options.items() if v == right)
-    lines = "\n".join(f"{v} ({k})" for k, v in options.items())  # in this order a tiny model can copy word and letter
+    lines = "\n".join(f"{k}) {v}" for k, v in options.items())
     gold = json.dumps({"answer": letter, "options": options})
-    return NurseryTask(f"{question}\n{lines}", gold, "choice", "general", level, f"{right} ({letter})")
+    return NurseryTask(f"{question}\n{lines}", gold, "choice", "general", level, right)
 
 
 def _opposite(rng: Random, level: int, options: int) -> NurseryTask:

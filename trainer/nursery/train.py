@@ -36,7 +36,7 @@ DOMAIN_PRACTICE = {"math": 2.4, "code": 1.2, "instruction": 1.0, "general": 0.8}
 class Recipe:
     """Everything that decides the weights."""
 
-    steps: int = 1600
+    steps: int = 1400
     seed: int = 0
     threads: int = 1
     vocabulary: int = 512

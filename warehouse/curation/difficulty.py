@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from warehouse.curation.intervals import jeffreys
-from warehouse.curation.quantise import UNITS, exact_mean, exact_variance, quantise
+from warehouse.curation.quantise import UNITS, exact_mean, exact_variance, quantise, to_reward
+from warehouse.curation.slices import in_slices
 from warehouse.curation.suspects import agreement, suspect_gold
-from warehouse.curation.text_spread import TEXT_SCHEMA, text_spread
+from warehouse.curation.text_spread import SLICE_ROWS as TEXT_SLICE_ROWS
+from warehouse.curation.text_spread import TEXT_SCHEMA, spread_of
 from warehouse.schemas import DIFFICULTY
 
 if TYPE_CHECKING:
     from warehouse.settings.model import RewardSettings
+
+SLICE_ROWS = 500_000  # rollouts taken at a time
 
 
 def difficulty(
@@ -42,28 +46,54 @@ def difficulty(
     threshold is set; pass rate, its Jeffreys interval and learnability p(1 - p) are null elsewhere. Every statistic
     is null where nothing was scored. `reward_model_uncertainty` and `source_disagreement` are null here.
     """
+
+    def measure(frames: list[pl.LazyFrame]) -> pl.DataFrame:
+        opinions = frames[3] if verified is not None else None
+        return _measure(frames[0], frames[1], frames[2], settings, opinions)
+
+    frames = [rollouts, rewards, verdicts, *([] if verified is None else [verified])]
+    slice_rows = TEXT_SLICE_ROWS if settings.text_columns else SLICE_ROWS
+    return in_slices(frames, measure, pl.Schema(DIFFICULTY.columns), slice_rows)
+
+
+def _measure(
+    rollouts: pl.LazyFrame,
+    rewards: pl.LazyFrame,
+    verdicts: pl.LazyFrame,
+    settings: RewardSettings,
+    verified: pl.LazyFrame | None,
+) -> pl.DataFrame:
     out = (
         _generated(rollouts)
         .join(_scored(rewards, settings.pass_threshold), on="prompt_id", how="left")
         .join(agreement(verdicts), on="prompt_id", how="left")
     )
     if settings.text_columns:
-        out = out.join(text_spread(rewards, rollouts), on="prompt_id", how="left")
+        out = out.join(spread_of(rollouts, rewards).lazy(), on="prompt_id", how="left")
     else:
         out = out.with_columns(pl.lit(None, t).alias(c) for c, t in TEXT_SCHEMA.items() if c != "prompt_id")
-    out = (
-        out.with_columns(
-            scored=pl.col.scored.fill_null(0),
+    out = _statistics(out, settings)
+    if verified is not None:
+        opinion = verified.select("prompt_id", opinion="suspect_gold").unique("prompt_id")
+        out = out.join(opinion, on="prompt_id", how="left").with_columns(
+            suspect_gold=pl.coalesce("opinion", "suspect_gold")
+        )
+    return out.select(list(DIFFICULTY.columns)).sort("prompt_id").collect()
+
+
+def _statistics(counted: pl.LazyFrame, settings: RewardSettings) -> pl.LazyFrame:
+    passes, scored, binary = pl.col.passes, pl.col.scored, pl.col.binary
+    return (
+        counted.with_columns(scored=scored.fill_null(0))
+        .with_columns(
             truncated=pl.max_horizontal("truncated", pl.col.truncated_rewards.fill_null(0)),
-            mean=exact_mean(pl.col.total, pl.col.scored),
-            variance=exact_variance(pl.col.total, pl.col.squares, pl.col.scored),
-            pass_rate=pl.when(pl.col.binary).then(pl.col.passes / pl.col.scored),
-            interval=pl.when(pl.col.binary).then(jeffreys(pl.col.passes, pl.col.scored, settings.confidence)),
-            learnability=pl.when(pl.col.binary).then(
-                pl.col.passes * (pl.col.scored - pl.col.passes) / (pl.col.scored * pl.col.scored)
-            ),
-            reward_min=pl.col.lowest / UNITS,
-            reward_max=pl.col.highest / UNITS,
+            mean=exact_mean(pl.col.total, scored),
+            variance=exact_variance(pl.col.total, pl.col.squares, scored),
+            pass_rate=pl.when(binary).then(passes / scored),
+            interval=pl.when(binary).then(jeffreys(passes, scored, settings.confidence)),
+            learnability=pl.when(binary).then(passes * (scored - passes) / (scored * scored)),
+            reward_min=to_reward(pl.col.lowest),
+            reward_max=to_reward(pl.col.highest),
             reward_model_uncertainty=pl.lit(None, pl.Float64),
             source_disagreement=pl.lit(None, pl.Float64),
         )
@@ -73,12 +103,6 @@ def difficulty(
         )
         .with_columns(suspect_gold=suspect_gold(settings.suspect_gold_agreement))
     )
-    if verified is not None:
-        opinion = verified.select("prompt_id", opinion="suspect_gold").unique("prompt_id")
-        out = out.join(opinion, on="prompt_id", how="left").with_columns(
-            suspect_gold=pl.coalesce("opinion", "suspect_gold")
-        )
-    return out.select(list(DIFFICULTY.columns)).sort("prompt_id")
 
 
 def _generated(rollouts: pl.LazyFrame) -> pl.LazyFrame:

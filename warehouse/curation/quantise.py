@@ -15,6 +15,15 @@ def quantise(reward: pl.Expr) -> pl.Expr:
     return (finite.clip(-LIMIT, LIMIT) * UNITS).round().cast(pl.Int64)
 
 
+def to_reward(units: pl.Expr) -> pl.Expr:
+    """Return units as rewards, correctly rounded.
+
+    Polars divides a column by a literal as a product with the reciprocal, except in a frame of one row, so the last
+    digit would depend on how many rows are at hand. It divides a column by a column exactly.
+    """
+    return units / (units * 0 + UNITS)
+
+
 def exact_mean(total: pl.Expr, count: pl.Expr) -> pl.Expr:
     """Return the mean reward from a sum of units; null where nothing was counted."""
     return pl.when(count > 0).then(total / (count * UNITS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from warehouse.curation.quantise import UNITS, quantise, sample_of, worst_key
+from warehouse.curation.quantise import quantise, sample_of, to_reward, worst_key
 from warehouse.schemas import REFERENCES
 
 
@@ -52,8 +52,8 @@ def references(prompts: pl.LazyFrame, rollouts: pl.LazyFrame, rewards: pl.LazyFr
             "sample",
             "text",
             kind=pl.lit("best_of_n"),
-            score=pl.col.best / UNITS,
-            margin_to_second=pl.when(pl.col.candidates > 1).then((pl.col.best - pl.col.second) / UNITS),
+            score=to_reward(pl.col.best),
+            margin_to_second=pl.when(pl.col.candidates > 1).then(to_reward(pl.col.best - pl.col.second)),
         )
         .select(list(REFERENCES.columns))
     )

@@ -1,29 +1,24 @@
 """Measures that read the responses themselves: how far apart they are, and how long the worst one is.
 
 Reading text costs far more than reading scores, so these columns are apart and can be switched off
-(`reward.text_columns`). They are computed a slice of the ids at a time, which bounds memory whatever the corpus: files
-sorted by prompt_id are read once, because every slice skips the row groups of the others.
+(`reward.text_columns`).
 """
 
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from polars.io.plugins import register_io_source
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cpdist
 
 from warehouse.curation.quantise import quantise, sample_of, worst_key
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from warehouse.curation.slices import in_slices
 
 MAX_RESPONSES = 5  # arXiv 2503.22230, section 4, bins prompts by the largest distance among 5 responses
 MAX_CHARS = 1_000  # of a response; the cost of one pair grows with the square
-_BOUNDS = [f"{i:x}" for i in range(16)]  # one slice per first hex digit of the id
+SLICE_ROWS = 100_000  # responses read at a time
 TEXT_SCHEMA = pl.Schema({"prompt_id": pl.String, "max_edit_distance": pl.Float64, "worst_response_chars": pl.Int64})
 
 
@@ -34,26 +29,11 @@ def text_spread(rewards: pl.LazyFrame, rollouts: pl.LazyFrame) -> pl.LazyFrame:
     MAX_RESPONSES responses of a prompt, each cut to MAX_CHARS; null with fewer than two. `worst_response_chars` is the
     length of the response with the lowest reward (ties: the lowest sample); null where nothing was scored.
     """
-
-    def slices(
-        with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
-    ) -> Iterator[pl.DataFrame]:
-        del batch_size  # a hint
-        for i, low in enumerate(_BOUNDS):
-            inside = pl.lit(value=True) if i == 0 else pl.col.prompt_id >= low
-            if i + 1 < len(_BOUNDS):
-                inside &= pl.col.prompt_id < _BOUNDS[i + 1]
-            out = _spread(rewards.filter(inside), rollouts.filter(inside))
-            out = out if predicate is None else out.filter(predicate)
-            out = out if with_columns is None else out.select(with_columns)
-            yield out if n_rows is None else out.head(n_rows)
-            if n_rows is not None:
-                n_rows = max(n_rows - out.height, 0)
-
-    return register_io_source(slices, schema=TEXT_SCHEMA, is_pure=True)
+    return in_slices([rollouts, rewards], lambda frames: spread_of(*frames), TEXT_SCHEMA, SLICE_ROWS)
 
 
-def _spread(rewards: pl.LazyFrame, rollouts: pl.LazyFrame) -> pl.DataFrame:
+def spread_of(rollouts: pl.LazyFrame, rewards: pl.LazyFrame) -> pl.DataFrame:
+    """Return `text_spread` of frames that fit in memory."""
     responses = rollouts.filter(pl.col.role == "scored", pl.col.response.is_not_null())
     worst = (
         rewards.with_columns(units=quantise(pl.col.reward))

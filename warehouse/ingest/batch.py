@@ -123,7 +123,7 @@ def _prepare(work: Path, files: Sequence[SourceFile], settings: Settings) -> Non
     }
     written = work / "plan.json"
     if not written.is_file() or json.loads(written.read_text()) != plan:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(work / "chunks", ignore_errors=True)
     (work / "chunks").mkdir(parents=True, exist_ok=True)
     written.write_text(json.dumps(plan))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +42,7 @@ class Ingested:
     ingested_at: datetime
     policy_hash: str
 
-    @property
+    @cached_property
     def counts(self) -> dict[str, int]:
         """Rows by what became of them; they add up to `rows_read`, or the staged chunks are damaged."""
         counts = {"prompts": 0, "duplicate": 0, "near_duplicate": 0, "quarantined": 0, "filtered": 0}

@@ -112,7 +112,7 @@ def parsed_row(row: int, text: str, value: Any) -> RawRow:
 def _is_unicode(value: Any) -> bool:
     try:
         json.dumps(value, ensure_ascii=False, default=str).encode()
-    except UnicodeEncodeError:
+    except (UnicodeEncodeError, RecursionError):
         return False
     return True
 

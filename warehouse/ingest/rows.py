@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,8 +86,15 @@ class RowMapper:
         Raises:
             FilteredError: a `where` condition of the source does not hold.
             RowError: the row cannot be used. Codes: those of `fields.resolve`, and `null_prompt`, `empty_prompt`,
-                `too_short`, `over_long`, `nul_bytes`, `wrong_type`, `unknown_role`, `last_not_user`, `bad_gold`.
+                `too_short`, `over_long`, `nul_bytes`, `wrong_encoding`, `wrong_type`, `unknown_role`, `last_not_user`,
+                `bad_gold`, `too_deep`.
         """
+        try:
+            return self._map(row)
+        except RecursionError:
+            raise RowError("too_deep", "the row is nested too deeply") from None
+
+    def _map(self, row: Mapping[str, Any]) -> Prompt:
         source = self._source
         if source.where and (reason := keep(source.where, row)) is not None:
             raise FilteredError(reason)
@@ -102,6 +110,11 @@ class RowMapper:
         gold, same_gold = ground_truth(self._gold(row), source.ground_truth)
         verifier = _text_or_none(self._verifier(row), "verifier")
         domain = _text_or_none(self._domain(row), "domain")
+        tools = _json_or_none(self._tools(row))
+        extra = _dump_lenient({c: row[c] for c in source.extra if c in row}) if source.extra else None
+        key = _text_or_none(self._key(row), "key")
+        licence = _text_or_none(self._licence(row), "licence")
+        _check_unicode(*(content for _, content in messages), gold, verifier, domain, tools, extra, key, licence)
         return Prompt(
             prompt_id=prompt_id(messages),
             messages=messages,
@@ -110,10 +123,10 @@ class RowMapper:
             ground_truth=gold,
             gold_hash=same_gold,
             domain=domain if domain and domain.strip() else domain_of(messages[-1][1], verifier),
-            tools=_json_or_none(self._tools(row)),
-            extra=_dump({c: row[c] for c in source.extra if c in row}) if source.extra else None,
-            key=_text_or_none(self._key(row), "key"),
-            licence=_text_or_none(self._licence(row), "licence"),
+            tools=tools,
+            extra=extra,
+            key=key,
+            licence=licence,
         )
 
     def _check(self, messages: list[tuple[str, str]]) -> None:
@@ -154,17 +167,40 @@ def _number(value: float) -> str:
 
 def _dump(value: Any) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError):
-        pass
-    try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
     except (TypeError, ValueError) as error:
-        raise RowError("bad_gold", f"the value cannot be written as JSON: {error}") from None
+        raise RowError("bad_gold", f"the gold cannot be written as JSON: {error}") from None
+
+
+def _dump_lenient(value: Any) -> str:
+    """Return JSON text in which a number that JSON does not have (NaN, infinity) is a null, and keys are text."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+    except (TypeError, ValueError):
+        return json.dumps(_plain(value), ensure_ascii=False, default=str)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list) else value
 
 
 def _json_or_none(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else _dump(value)
+    return value if value is None or isinstance(value, str) else _dump_lenient(value)
+
+
+def _check_unicode(*texts: str | None) -> None:
+    """Refuse half a surrogate pair, which JSON text inside JSON text can hold, and no file can."""
+    for text in texts:
+        if text is not None and not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                reason = f"the text holds half of a surrogate pair at character {error.start}"
+                raise RowError("wrong_encoding", reason) from None
 
 
 def _text_or_none(value: Any, what: str) -> str | None:

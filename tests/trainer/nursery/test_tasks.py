@@ -126,9 +126,9 @@ def test_general_choices_have_one_right_option(seed):
         assert task.verifier == "choice"
         answer, options = gold(task)["answer"], gold(task)["options"]
         right = options[answer]
-        assert task.answer == f"{right} ({answer})"
+        assert task.answer == right
         assert len(set(options.values())) == len(options)
-        assert all(f"{v} ({k})" in task.prompt.split("\n") for k, v in options.items())
+        assert all(f"{k}) {v}" in task.prompt.split("\n") for k, v in options.items())
         question = task.prompt.split("\n")[0]
         if "opposite" in question:
             assert right == opposite[re.search(r"of (\w+)\?", question)[1]]
@@ -174,7 +174,7 @@ def test_right_answers_are_correct_by_their_own_verifier_and_wrong_ones_are_not(
         Task(t.verifier, u.answer, t.ground_truth, t.prompt)
         for group in others.values()
         for t, u in itertools.pairwise(group)
-        if json.loads(t.ground_truth) != json.loads(u.ground_truth) and t.answer[-3:] != u.answer[-3:]
+        if t.answer != u.answer and t.ground_truth != u.ground_truth
     ]
     wrong = verify(swapped, workers=1)
     assert len(wrong) > 100
