@@ -6,7 +6,6 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.hashing import json_hash
@@ -14,6 +13,7 @@ from warehouse.home import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from warehouse.home import Home
 

@@ -161,7 +161,7 @@ def test_the_rendered_story_says_what_matters(store):
         "pre_ppo",
         "timeout",
         "settings-1",
-        "run-selection",
+        "run-sele",
         "Releases",
         "(mixture)",
     ):

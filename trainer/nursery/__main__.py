@@ -56,7 +56,10 @@ def main(arguments: list[str] | None = None) -> None:
         save(model, tokenizer, recipe, options.out)
     engine = TransformersEngine(str(options.out))
     recipe = Recipe(**engine.model.config.nursery_recipe)
-    cells = table(measure(engine, options.prompts, options.samples))
+    cells, unscored = measure(engine, options.prompts, options.samples)
+    left_out = "".join(
+        f"Not counted: {n} prompts of the verifier `{v}`, which decided nothing.\n" for v, n in unscored.items()
+    )
     text = README.format(
         parameters=engine.model.num_parameters(),
         command=f"python -m trainer.nursery --out models/nursery --steps {recipe.steps} --seed {recipe.seed} "
@@ -65,10 +68,10 @@ def main(arguments: list[str] | None = None) -> None:
         temperature=SAMPLING.temperature,
         prompts=options.prompts,
         samples=options.samples,
-        table=cells,
+        table=table(cells) + left_out,
     )
     (options.out / "README.md").write_text(text, encoding="utf-8")
-    print(cells)
+    print(table(cells) + left_out)
 
 
 def _progress(recipe: Recipe) -> Callable[[int, float], None]:

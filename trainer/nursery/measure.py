@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,18 +61,21 @@ def pass_rates(
     return [sum(s) / len(s) if s else None for s in scores]
 
 
-def measure(engine: Engine, prompts: int = 24, samples: int = 8) -> list[Cell]:
-    """Return one cell per domain and level, over at most so many verifiable prompts each."""
+def measure(engine: Engine, prompts: int = 24, samples: int = 8) -> tuple[list[Cell], Counter[str]]:
+    """Return one cell per domain and level, over at most so many prompts each, and the unscored prompts by verifier."""
     tasks: list[NurseryTask] = []
     for domain in DOMAINS:
         for level in DOMAINS[domain]:
             drawn = generate_tasks(2 * prompts, _SEED, {domain: 1.0}, {level: 1.0})
             tasks += [t for t in drawn if t.verifier is not None][:prompts]
+    unscored: Counter[str] = Counter()
     rates: dict[tuple[str, int], list[float]] = {}
     for task, rate in zip(tasks, pass_rates(engine, tasks, samples), strict=True):
-        if rate is not None:
+        if rate is None:
+            unscored[task.verifier or ""] += 1
+        else:
             rates.setdefault((task.domain, task.level), []).append(rate)
-    return [Cell(domain, level, tuple(r)) for (domain, level), r in rates.items()]
+    return [Cell(domain, level, tuple(r)) for (domain, level), r in rates.items()], unscored
 
 
 def table(cells: Sequence[Cell]) -> str:
