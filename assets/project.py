@@ -12,6 +12,7 @@ from assets.files import content_hash
 from trainer.nursery.demo import write_demo
 from warehouse.batches import Batch, Batches, BatchFile
 from warehouse.home import Home
+from warehouse.ingest.raw import InputError
 from warehouse.ingest.readers import dataset_hash, expand
 from warehouse.settings import Settings, load_settings
 from warehouse.store import Store
@@ -66,14 +67,27 @@ class Project:
         raise KeyError(msg)
 
     def source_files(self) -> list[BatchFile]:
-        """Return the files that the sources name now, hashed, in the order of the settings."""
+        """Return the files that the sources name now, hashed, in the order of the settings.
+
+        An inbox may have been emptied: a source that a batch knows already need not have files.
+
+        Raises:
+            InputError: a source never had any file.
+        """
         found: list[BatchFile] = []
+        known = {f.source for b in self.batches.all() for f in b.files}
         for source in self.settings.source:
             if source.dataset is not None:
                 digest = dataset_hash(source.dataset, source.dataset_config, source.split)
                 found.append(BatchFile(source.name, digest, dataset=source.dataset))
             elif source.path is not None:
-                found += [BatchFile(source.name, content_hash(p), path=str(p)) for p in expand(source.path, self.base)]
+                try:
+                    paths = expand(source.path, self.base)
+                except InputError:
+                    if source.name not in known:
+                        raise
+                    paths = []
+                found += [BatchFile(source.name, content_hash(p), path=str(p)) for p in paths]
         return found
 
     def overrides_path(self) -> Path | None:

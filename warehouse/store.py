@@ -120,7 +120,7 @@ class Store:
             pinned: table -> Delta versions whose files stay whatever their age, for releases that name them.
         """
         older_than = datetime.now(UTC) - timedelta(hours=keep_hours)
-        for name, marks in self.snapshot().unfinished(older_than).items():
+        for name, marks in self.snapshot().unseen(older_than).items():
             for mark in sorted(marks):
                 _delete(self.home.tables / name, mark)
         for name in TABLES:
@@ -327,9 +327,14 @@ class Snapshot:
         commit = self.live.get(build.key)
         return commit is not None and commit.build_id == build.build_id
 
-    def unfinished(self, older_than: datetime) -> dict[str, set[str]]:
-        """Return table -> row marks that no ledger row names and that were last written before a time."""
-        named = {c.rows_id for c in self.commits}
+    def unseen(self, older_than: datetime) -> dict[str, set[str]]:
+        """Return table -> marks of rows that no reader sees, last written before a time.
+
+        They are of runs that were killed: before a commit, or after one and before the replaced rows were deleted. Rows
+        of abandoned batches are not among them.
+        """
+        abandoned = {c.batch for c in self.commits if c.state == "abandoned"}
+        kept = {c.rows_id for c in self.live.values()} | {c.rows_id for c in self.commits if c.batch in abandoned}
         limit = int(older_than.timestamp() * 1000)
         left: dict[str, set[str]] = {}
         for name, table in self._tables.items():
@@ -337,7 +342,7 @@ class Snapshot:
             if actions.height:
                 newest = actions.group_by("partition.build_id").agg(pl.col("modification_time").max())
                 old = newest.filter(pl.col("modification_time") < limit).get_column("partition.build_id").to_list()
-                left[name] = set(old) - named
+                left[name] = set(old) - kept - (set(self._decision_builds) if name == "decisions" else set())
         return left
 
     def versions(self) -> dict[str, int]:

@@ -191,8 +191,7 @@ def arms(ask: Ask) -> str:
     """Compare the arms."""
     found = ask("compare_arms")
     common = {(a, b): n for a, b, n in ask("overlap_arms").rows()}
-    names = found["arm"].to_list()
-    columns = [pl.Series(f"also in {b}", [common.get((a, b), 0) for a in names], pl.Int64) for b in names]
+    columns = [pl.Series(f"also in {b}", [common.get((a, b), 0) for a in found["arm"]], pl.Int64) for b in found["arm"]]
     return f"""
 ## The arms compared
 

@@ -14,6 +14,7 @@ from pipeline.automation import inbox_sensor, nightly_schedule
 from pipeline.definitions import defs
 from pipeline.execute import curate
 from pipeline.instance import PROCESS_TAG, fail_dead_runs, open_instance
+from warehouse.ingest.raw import InputError
 
 SETTINGS = """
 [[source]]
@@ -165,3 +166,12 @@ def _trivial():
 def _other(process):
     host, pid, _ = process.split(":")
     return f"{host}:{pid}:1"  # the same id, given again to another process
+
+
+def test_an_emptied_inbox_is_no_mistake_once_it_had_files(place):
+    with pytest.raises(InputError, match=r"inbox/\*\.jsonl\.gz"):
+        open_project().source_files()
+    put(place, "a.jsonl.gz", 0)
+    look(inbox_sensor(30), look(inbox_sensor(30), None).cursor)
+    (place / "inbox" / "a.jsonl.gz").unlink()
+    assert open_project().source_files() == []

@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     recipe = Recipe(**engine.model.config.nursery_recipe)
     cells, unscored = measure(engine, options.prompts, options.samples)
     left_out = "".join(
-        f"Not counted: {n} prompts of the verifier `{v}`, which decided nothing.\n" for v, n in unscored.items()
+        f"\nNot counted: {n} prompts of the verifier `{v}`, which decided nothing.\n" for v, n in unscored.items()
     )
     text = README.format(
         parameters=engine.model.num_parameters(),

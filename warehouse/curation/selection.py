@@ -37,10 +37,11 @@ def select(candidates: pl.LazyFrame | pl.DataFrame, arm: ArmSettings, settings: 
         arm: the rule, how much of the pool it keeps, and its guards.
         settings: `min_scored_share`.
 
-    The first reason that applies counts: `eval`, `heldout`, `override` (a person's word; it overrules what follows),
-    `contaminated`, `gold_conflict`, `original`, `suspect_gold`, `unscored`, then what the rule says: its own name
-    where a prompt is picked, else `not_applicable` (a column that the rule needs is null), `outside_band`,
-    `guard_all_zero`, `ceiling` or `above_cut`; `floor` where only the domain's floor let it in.
+    The first reason that applies counts: `eval`, `heldout` (to overrule these, overrule the pool or the split),
+    `override` (a person's word about `selected`; it overrules what follows), `contaminated`, `gold_conflict`,
+    `original`, `suspect_gold`, `unscored`, then what the rule says: its own name where a prompt is picked, else
+    `not_applicable` (a column that the rule needs is null), `outside_band`, `guard_all_zero`, `ceiling` or
+    `above_cut`; `floor` where only the domain's floor let it in.
 
     Prompts are ranked within (domain, reward source). `score` is lowest where the rule picks first, `percentile` its
     mid-rank percentile in the group, (mean rank - 1/2) / prompts, strictly between 0 and 1; both are null for a
