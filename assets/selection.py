@@ -106,8 +106,10 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     """Select, and write the decisions that are new or have changed since the arm's last selection."""
     project = run.project
     arm = arm_of(project, build.variant)
-    table = select(candidates(project, view, arm), arm, project.settings.reward)
-    decided = selection_decisions(table, arm, build.policy_hash)
+    pool = candidates(project, view, arm)
+    table = select(pool, arm, project.settings.reward)
+    facts = pool.select("prompt_id", "scored", "samples", "contaminated_by").collect()
+    decided = selection_decisions(table, arm, build.policy_hash, candidates=facts)
     new = pl.concat(
         [decided, override_decisions(overrides(project), build.policy_hash, known=table["prompt_id"], arm=arm.name)]
     )

@@ -317,7 +317,7 @@ def test_the_commented_settings_file_holds_the_defaults():
 
 def test_the_commented_settings_file_names_every_setting():
     for model, header in ((SourceSettings, "[[source]]"), (RolloutsSettings, "[[rollouts]]")):
-        named = set(re.findall(r"(\w+) = ", settings_file())) | {"tools"}  # rare: left to the guide
+        named = set(re.findall(r"(\w+) = ", settings_file()))
         missing = set(model.model_fields) - named
         assert not missing, f"{header} in examples/preppo.toml does not name {missing}"
     sections = {s.split("]")[0].strip("[ #"): s for s in settings_file().replace("\n# [[", "\n[[").split("\n[")[1:]}
