@@ -52,7 +52,7 @@ def policy_order(project: Project, view: Snapshot, name: str | None = None) -> l
 
 
 def _rank(policy: str, order: list[str]) -> int:
-    """Return the place of a policy in the settings; a section whose format holds several policies starts their names."""
+    """Return a policy's place in the settings; a section whose format holds several starts their names."""
     if policy in order:
         return order.index(policy)
     return next((i for i, name in enumerate(order) if policy.startswith(name)), len(order))
