@@ -1,8 +1,8 @@
 """The rows of a release, made in parts that fit in memory and written so that the same rows give the same bytes.
 
 Prompts are read by ranges of prompt_id, which their files are sorted by. Rows for training come out in curriculum
-order, so each range is cut by position, laid aside, and every range of positions is then sorted by itself. The last
-step streams the sorted parts into one Parquet file with fixed row groups and compression.
+order, so each range is cut by position, laid aside, and every range of positions is then sorted by itself and
+streamed into one Parquet file with fixed row groups and compression.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from warehouse.curation.overrides import apply_overrides
 from warehouse.decisions import WITHDRAWN
@@ -102,11 +103,10 @@ def write_rows(inputs: ReleaseInputs, folder: Path, work: Path, bucket_rows: int
         histograms.append(bucket.histogram())
     written = Written()
     decisions = int(inputs.decisions.select(pl.len()).collect().item())
-    for i, inside in enumerate(_ranges(decisions, bucket_rows * 4, nulls=True)):
-        parts.add("decisions", i, _decisions(inputs, inside))
+    decided = (_decisions(inputs, inside) for inside in _ranges(decisions, bucket_rows * 4, nulls=True))
     _finish(written, "train", ROWS, parts.sorted_train(), folder)
     _finish(written, "heldout", ROWS, parts.of("heldout"), folder)
-    _finish(written, "decisions", DECISION_ROWS, parts.of("decisions"), folder, DECISION_ROW_GROUP_ROWS)
+    _finish(written, "decisions", DECISION_ROWS, decided, folder, DECISION_ROW_GROUP_ROWS)
     written.prompts = curriculum.get_column("prompt_id").n_unique()
     written.phases = curriculum.sort("position").get_column("phase").unique(maintain_order=True).to_list()
     written.groups = pl.concat(groups).group_by(GROUPS).agg(pl.col("rows", "prompts").sum()).sort(GROUPS)
@@ -205,7 +205,7 @@ class _Bucket:
 
 
 class _Parts:
-    """Intermediate files, each a part that is sorted in itself and comes before the next."""
+    """Rows laid aside in files until it is their turn."""
 
     def __init__(self, work: Path, bucket_rows: int, positions: int) -> None:
         self._work = work
@@ -218,58 +218,64 @@ class _Parts:
         frame.write_parquet(path, compression="lz4")
         self._files.setdefault(name, []).append(path)
 
-    def of(self, name: str) -> Iterator[Path]:
-        yield from self._files[name]
+    def of(self, name: str) -> Iterator[pl.DataFrame]:
+        """Yield what was added, in order, and remove it."""
+        for file in self._files.pop(name, []):
+            yield pl.read_parquet(file)
+            file.unlink()
 
     def lay_aside(self, index: int, train: pl.DataFrame) -> None:
         cut = (pl.col("position") // self._bucket_rows).clip(0, self._cuts - 1)
         for (number,), part in train.with_columns(cut=cut).partition_by("cut", as_dict=True).items():
             self.add(f"cut-{number:05d}", index, part.drop("cut"))
 
-    def sorted_train(self) -> Iterator[Path]:
+    def sorted_train(self) -> Iterator[pl.DataFrame]:
+        """Yield the training rows in the order of their positions, a cut at a time."""
         for number in range(self._cuts):
-            files = self._files.get(f"cut-{number:05d}", [])
-            frames = [pl.read_parquet(f) for f in files] or [pl.DataFrame(schema=ROWS)]
-            self.add("train", number, pl.concat(frames).sort("position"))
-            for file in files:
-                file.unlink()
-            yield self._files["train"][-1]
+            frames = list(self.of(f"cut-{number:05d}"))
+            if frames:
+                yield pl.concat(frames).sort("position")
 
 
 def _finish(
-    written: Written, name: str, schema: Columns, parts: Iterable[Path], folder: Path, group_rows: int = ROW_GROUP_ROWS
+    written: Written,
+    name: str,
+    schema: Columns,
+    parts: Iterable[pl.DataFrame],
+    folder: Path,
+    group_rows: int = ROW_GROUP_ROWS,
 ) -> None:
-    """Hash the rows in order, then stream them into one file.
+    """Hash the rows in order while they are streamed into one file.
 
     The writer breaks pages where the pieces that it is given end, so it is given one piece a row group: then bytes
     depend on rows alone.
     """
-    hasher, rows = FrameHasher(pl.Schema(schema)), 0
-    pieces: list[Path] = []
-    for frame in _regrouped(parts, group_rows, pl.DataFrame(schema=schema)):
-        hasher.update(frame)
-        rows += frame.height
-        pieces.append(folder / f".{name}-{len(pieces):06d}.parquet")
-        frame.write_parquet(pieces[-1], compression="lz4")
-    pl.scan_parquet(pieces).sink_parquet(
+    hasher = FrameHasher(pl.Schema(schema))
+    rows = 0
+
+    def pieces(_columns: object, _where: object, _rows: object, _batch: object) -> Iterator[pl.DataFrame]:
+        nonlocal rows
+        for frame in _regrouped(parts, group_rows, pl.DataFrame(schema=schema)):
+            hasher.update(frame)
+            rows += frame.height
+            yield frame
+
+    register_io_source(pieces, schema=pl.Schema(schema)).sink_parquet(
         folder / f"{name}.parquet",
         compression="zstd",
         compression_level=_LEVEL,
         row_group_size=group_rows,
         maintain_order=True,
     )
-    for piece in pieces:
-        piece.unlink()
     written.content[name] = hasher.hexdigest()
     written.rows[name] = rows
 
 
-def _regrouped(parts: Iterable[Path], rows: int, empty: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Yield the rows of all parts in frames of exactly `rows` rows, the last one perhaps shorter; remove the parts."""
+def _regrouped(parts: Iterable[pl.DataFrame], rows: int, empty: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield the rows of all parts in frames of exactly `rows` rows, the last one perhaps shorter."""
     left, yielded = empty, False
     for part in parts:
-        left = pl.concat([left, pl.read_parquet(part)])
-        part.unlink()
+        left = pl.concat([left, part])
         whole = left.height - left.height % rows
         for start in range(0, whole, rows):
             yield left.slice(start, rows).rechunk()

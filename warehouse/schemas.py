@@ -148,7 +148,7 @@ TABLES: dict[str, Table] = {
 }
 
 STATUSES = ("correct", "incorrect", "partial", "unparsed", "truncated", "timeout", "bad_gold", "error")
-OUTCOMES = ("keep", "drop", "quarantine", "flag", "carry")
+OUTCOMES = ("keep", "drop", "quarantine", "flag", "carry", "withdrawn")
 
 
 class SchemaError(ValueError):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from trainer.engines.contract import Completion, Request, split_reasoning
 from trainer.engines.sampling import Draws, RowSampling, draw
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _WINDOW = 64  # batches that are sorted by length together; bounds memory and keeps completions streaming
-_TINY = 20_000_000  # below so many parameters, one thread decodes faster than two (benchmarked on two cores)
+# Below so many parameters one thread is right: a second gains about a tenth on idle cores, and on busy ones its
+# barriers cost a factor of ten.
+_TINY = 20_000_000
 
 
 @dataclass(slots=True)
@@ -66,6 +69,8 @@ class TransformersEngine:
         if dtype == "auto":
             dtype = "float32" if self.device.type == "cpu" else "bfloat16"
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        # preppo has progress bars of its own; a line for every shard is noise beside them.
+        disable_progress_bar()
         loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), use_safetensors=True)
         self.model = loaded.to(self.device).eval()
         self.context = _context(self.model.config.get_text_config(), self.tokenizer)
@@ -101,6 +106,7 @@ class TransformersEngine:
 
     def _prepare(self, requests: list[Request]) -> Iterator[_Row]:
         encoded: dict[tuple[str | None, tuple[tuple[str, str], ...]], list[int] | None] = {}
+        told: set[str] = set()
         for request in requests:
             key = (request.raw_text, request.messages if request.raw_text is None else ())
             if key not in encoded:
@@ -111,14 +117,16 @@ class TransformersEngine:
                 continue
             row = _Row(request, prompt, min(request.sampling.max_tokens, self.context - len(prompt)))
             if row.room < 1 or not prompt:
-                log.warning("prompt %s: %d tokens do not fit in %d", request.prompt_id, len(prompt), self.context)
+                if request.prompt_id not in told:  # once, not once a sample
+                    told.add(request.prompt_id)
+                    log.warning("prompt %s: %d tokens do not fit in %d", request.prompt_id, len(prompt), self.context)
                 row.finish = "error"
             yield row
 
     def _encode(self, request: Request) -> list[int] | None:
         """Return the prompt's tokens, or None where the model's template refuses these messages."""
         if request.raw_text is not None:
-            return list(self.tokenizer(request.raw_text)["input_ids"])
+            return list(self.tokenizer(request.raw_text, verbose=False)["input_ids"])
         if self.chat_template is None:
             msg = f"model {self.name!r} has no chat template: use an instruct model, or raw prompts (`raw = true`)"
             raise ValueError(msg)
@@ -128,7 +136,7 @@ class TransformersEngine:
         except TemplateError as error:
             log.warning("prompt %s: the chat template of %s refuses it: %s", request.prompt_id, self.name, error)
             return None
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def _decode(self, rows: list[_Row]) -> None:
         """Fill in tokens, log-probabilities and the finish reason of every row."""
