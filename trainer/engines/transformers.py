@@ -70,7 +70,7 @@ class TransformersEngine:
             dtype = "float32" if self.device.type == "cpu" else "bfloat16"
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         # preppo has progress bars of its own; a line for every shard is noise beside them.
-        disable_progress_bar()
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), use_safetensors=True)
         self.model = loaded.to(self.device).eval()
         self.context = _context(self.model.config.get_text_config(), self.tokenizer)
