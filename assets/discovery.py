@@ -9,6 +9,7 @@ from assets import (
     curriculum,
     difficulty,
     prompts,
+    recorded,
     references,
     releases,
     rewards,
@@ -17,6 +18,7 @@ from assets import (
     verdicts,
 )
 from assets.stages import is_stale
+from warehouse.ledger import CORPUS
 
 if TYPE_CHECKING:
     from assets.project import Project
@@ -49,7 +51,13 @@ def first_stale(project: Project, view: Snapshot, batch: str) -> str | None:
 
 
 def stale_batches(project: Project) -> dict[str, str]:
-    """Return batch -> first stale stage, in order, for every batch that has something to do."""
+    """Return batch -> first stale stage, in order, for every batch that has something to do.
+
+    A new file of rollouts that concerns no batch is read with the last one, so that its bad rows are told.
+    """
     view = project.store.snapshot()
     found = {b.key: first_stale(project, view, b.key) for b in project.live_batches()}
-    return {batch: stage for batch, stage in found.items() if stage is not None}
+    stale = {batch: stage for batch, stage in found.items() if stage is not None}
+    if found and not stale and is_stale(recorded.STAGE, project, view, CORPUS):
+        return {max(found): recorded.STAGE.name}
+    return stale

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from assets import recorded
 from assets.discovery import CORPUS_STAGES, register_new, stale_batches
 from assets.housekeeping import tidy
 from assets.partitions import ASKED_TAG, BATCHES
@@ -58,9 +57,7 @@ def curate(project: Project, instance: dg.DagsterInstance, only: str | None = No
     if only is None:
         batch = register_new(project)
         report.new_batch = batch.key if batch else None
-    if is_stale(recorded.STAGE, project, project.store.snapshot(), CORPUS):
-        report.failures += _execute("import_rollouts", instance, [])
-    stale = {} if report.failures else stale_batches(project)
+    stale = stale_batches(project)
     report.curated = {k: v for k, v in stale.items() if only is None or k == only}
     if report.curated:
         instance.add_dynamic_partitions(str(BATCHES.name), [b.key for b in project.batches.all()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,31 @@ run_monitoring: {enabled: true}
 
 def open_instance(home: Home) -> dg.DagsterInstance:
     """Return the instance under `dagster/` of a home, which the UI shows, and mark dead local runs as failed."""
-    config = home.dagster / "dagster.yaml"
-    if not config.exists():
-        config.write_text(_CONFIG, encoding="utf-8")
-    os.environ["DAGSTER_HOME"] = str(home.dagster)
-    instance = dg.DagsterInstance.get()
+    with home.lock("dagster"):
+        if not any(home.dagster.iterdir()):
+            _create(home)
+        config = home.dagster / "dagster.yaml"
+        if not config.exists():
+            config.write_text(_CONFIG, encoding="utf-8")
+        os.environ["DAGSTER_HOME"] = str(home.dagster)
+        instance = dg.DagsterInstance.get()
     fail_dead_runs(instance)
     return instance
+
+
+def _create(home: Home) -> None:
+    """Make the databases of an instance whole or not at all.
+
+    Two processes that make them at the same time, or one that is killed while it does, leave databases that Dagster
+    refuses to open ever after. So they are made beside, under the lock, and renamed into place.
+    """
+    fresh = home.root / ".dagster-new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    (fresh / "dagster.yaml").write_text(_CONFIG, encoding="utf-8")
+    with dg.DagsterInstance.from_config(str(fresh)):
+        pass
+    fresh.rename(home.dagster)  # which is there, and empty
 
 
 def this_process() -> str:

@@ -7,7 +7,7 @@ CORPUS_STAGES = ("selection", "curriculum", "release")
 
 curate_batch = dg.define_asset_job(
     "curate_batch",
-    selection=dg.AssetSelection.assets(*BATCH_STAGES),
+    selection=dg.AssetSelection.assets("recorded_rollouts", *BATCH_STAGES),
     description="Bring batches up to date: ingest, roll out, verify, measure. Costs what is new.",
     executor_def=dg.in_process_executor,
 )
@@ -17,10 +17,4 @@ curate_corpus = dg.define_asset_job(
     description="Select, order and release over all batches. Runs in seconds: every score is materialised.",
     executor_def=dg.in_process_executor,
 )
-import_rollouts = dg.define_asset_job(
-    "import_rollouts",
-    selection=dg.AssetSelection.assets("recorded_rollouts"),
-    description="Read the rollouts files that are new, once.",
-    executor_def=dg.in_process_executor,
-)
-JOBS = [import_rollouts, curate_batch, curate_corpus]
+JOBS = [curate_batch, curate_corpus]

@@ -122,7 +122,7 @@ def test_an_asset_refuses_partitions_it_was_not_asked_for(place):
             )
         )
     assert not done.success
-    assert open_project().store.snapshot().commits == []
+    assert not open_project().store.snapshot().of_stage("prompts")
 
 
 def test_the_schedule_asks_for_stale_batches_only(place):

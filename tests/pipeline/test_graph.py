@@ -51,7 +51,7 @@ def test_every_stage_is_an_asset_of_one_job(definitions):
     def keys(job):
         return {k.to_user_string() for k in definitions.resolve_job_def(job).asset_layer.executable_asset_keys}
 
-    assert {s.name for s in BATCH_STAGES} == keys("curate_batch")
+    assert {"recorded_rollouts", *(s.name for s in BATCH_STAGES)} == keys("curate_batch")
     assert {s.name for s in CORPUS_STAGES} == keys("curate_corpus")
 
 
