@@ -244,6 +244,7 @@ class Command:
     """
 
     def __init__(self, corpus: Corpus, home: Path, *arguments: str, small_chunks: bool = True) -> None:
+        self.events_before = events(home)
         installed = Path(sys.executable).parent / "preppo"
         start = [sys.executable, "-c", _SMALL_CHUNKS] if small_chunks else [str(installed)]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREPPO_", "DAGSTER_"))}
@@ -350,12 +351,18 @@ def release_bytes(home: Path) -> dict[tuple[str, str], dict[str, str]]:
     }
 
 
-def wait_for(home: Path, command: Command, count: int, timeout: float = 300) -> bool:
-    """Wait until a home has `count` events; False where the command ended before."""
+def commits_made(home: Path) -> int:
+    """Return how many commits a home's ledger has, by its files alone."""
+    folder = home / "tables" / "commits" / "_delta_log"
+    return max(0, len(list(folder.glob("*.json"))) - 1)  # the first entry makes the table
+
+
+def wait_for(home: Path, command: Command, *, new_events: int = 0, committed: int = 0, timeout: float = 300) -> bool:
+    """Wait until a command has put files into its home, and the ledger has grown; False where it ended before."""
     limit = time.monotonic() + timeout
-    while events(home) < count:
+    while commits_made(home) < committed or events(home) - command.events_before < new_events:
         if not command.running:
             return False
-        assert time.monotonic() < limit, f"no {count} events within {timeout} s"
+        assert time.monotonic() < limit, f"no {new_events} events or {committed} commits within {timeout} s"
         time.sleep(0.002)
     return True

@@ -6,13 +6,13 @@ SIGKILL, starts the command again, and compares the home with one whose run was 
 
 - Two runs are broken: the first of a home (20 moments), and one that adds a batch, an evaluation set and an overruled
   gold to a curated home (6 moments), where stages replace and extend what was there.
-- Moments: the unbroken run's course, half by the clock and half by the files it puts into the home, is cut into equal
-  slices, and one moment is drawn in each from a fixed seed. A home is killed several times, at moments far apart,
-  before it is left to end: every resumption starts from what another resumption left.
+- Moments: one inside every stage, and the others each in a slice of its own of the unbroken run's course, all drawn
+  from a fixed seed, counted in seconds from a commit. A home is killed several times, at moments far apart, before it
+  is left to end: every resumption starts from what another resumption left.
 - Every second kill takes the process group, the others the main process alone, as the kernel does when memory runs
   out. Every fifth is of the installed command, the others of the same command with smaller chunks.
-- Right after each kill no lock is held, and the next run finds the dead one and marks it failed. Every stage is hit
-  by the 20 (asserted); the test prints which kill hit which.
+- Right after each kill no lock is held, and the next run finds the dead one and marks it failed. Every stage is hit in
+  the first run (asserted; where the machine was too fast or too slow, once more); the test prints which kill hit which.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
 import pytest
@@ -39,49 +39,67 @@ if TYPE_CHECKING:
 SEED = 20240607
 FIRST_KILLS, FIRST_HOMES = 20, 5
 NEXT_KILLS, NEXT_HOMES = 6, 2
+ENDED, AFTER = "not at all: it had ended", "after the last commit"
+
+
+class Moment(NamedTuple):
+    """When to kill: some seconds after the ledger has so many commits and the run has begun to write."""
+
+    committed: int
+    seconds: float
 
 
 @dataclass(frozen=True)
 class Course:
-    """The course of an unbroken run: (seconds, events) whenever the number of events in its home changed."""
+    """The course of an unbroken run.
 
-    steps: list[tuple[float, int]]
+    Attributes:
+        commits: seconds at which the ledger had 0, 1, 2, ... commits of this run; last, when the run had ended.
+        before: commits that were there before the run.
+        stages: what each commit of the run was of.
+    """
 
-    def moment(self, progress: float) -> tuple[int, float]:
-        """Return (events to wait for, seconds to wait after them) for a share of the way, 0 to 1."""
-        seconds = [(s - self.steps[0][0]) / (self.steps[-1][0] - self.steps[0][0]) for s, _ in self.steps]
-        files = [(n - self.steps[0][1]) / (self.steps[-1][1] - self.steps[0][1]) for _, n in self.steps]
-        ways = [(a + b) / 2 for a, b in zip(seconds, files, strict=True)]
-        last = max(i for i, way in enumerate(ways) if way <= progress)
-        if last == len(ways) - 1:
-            return self.steps[last][1], 0.0
-        share = (progress - ways[last]) / (ways[last + 1] - ways[last])
-        return self.steps[last][1], share * (self.steps[last + 1][0] - self.steps[last][0])
+    commits: list[float]
+    before: int
+    stages: list[str]
+
+    def at(self, seconds: float) -> Moment:
+        """Return the moment at some seconds of the course."""
+        last = max(i for i, s in enumerate(self.commits[:-1]) if s <= seconds)
+        return Moment(self.before + last, seconds - self.commits[last])
+
+    def inside(self, stage: str, share: float) -> Moment:
+        """Return a moment between the commit before a stage's first one and that one."""
+        first = self.stages.index(stage)
+        return self.at(self.commits[first] + share * (self.commits[first + 1] - self.commits[first]))
+
+    def moments(self, kills: int, rng: Random) -> list[Moment]:
+        """Return one moment in every stage, or in slices of equal length where there are more kills; in order."""
+        inside = [self.inside(s, rng.uniform(0.1, 0.6)) for s in dict.fromkeys(self.stages)][:kills]
+        slices = kills - len(inside)
+        start, length = self.commits[0], self.commits[-1] - self.commits[0]
+        return sorted([*inside, *(self.at(start + length * (i + rng.random()) / slices) for i in range(slices))])
 
 
 def follow(command: harness.Command, home: Path) -> Course:
     """Watch a run to its end."""
-    started = time.monotonic()
-    before = harness.events(home)
-    steps = [(0.0, before)]
+    before = harness.commits_made(home)
+    assert harness.wait_for(home, command, new_events=1)  # before that Python starts: nothing can be broken
+    times = [time.monotonic()]
     while command.running:
-        now = harness.events(home)
-        if now > steps[-1][1]:
-            steps.append((time.monotonic() - started, now))
+        times += [time.monotonic()] * (harness.commits_made(home) - before - len(times) + 1)
         time.sleep(0.002)
     command.finish()
-    # The seconds until the first file are the start of Python: nothing of a home can be broken there.
-    return Course([(steps[1][0], before), *steps[1:]])
+    stages = [c.stage for c in harness.commits(home)[before:]]
+    assert len(times) == len(stages) + 1
+    return Course([*times, time.monotonic()], before, stages)
 
 
-def hit(home: Path, done_before: Counter[str]) -> str:
-    """Return the stage that a kill interrupted: the first, in order, that the run had not committed as often."""
-    done = Counter(c.stage for c in harness.commits(home))
-    wanted = UNBROKEN[len(done_before) > 0]
-    return next((s for s in harness.STAGES if done[s] - done_before[s] < wanted[s]), "after the last commit")
-
-
-UNBROKEN: dict[bool, Counter[str]] = {}  # has the home been curated before? -> commits of an unbroken run, by stage
+def hit(home: Path, course: Course) -> str:
+    """Return the stage that a kill interrupted: the first, in order, that is not committed as often as it should be."""
+    done = Counter(c.stage for c in harness.commits(home)[course.before :])
+    wanted = Counter(course.stages)
+    return next((s for s in harness.STAGES if done[s] < wanted[s]), AFTER)
 
 
 def assert_nothing_is_held(home: Path) -> None:
@@ -94,18 +112,21 @@ def assert_nothing_is_held(home: Path) -> None:
                 pytest.fail(f"{path.name} is still held after the kill")
 
 
-def broken_run(corpus: harness.Corpus, home: Path, moments: list[tuple[int, float]], first_kill: int) -> list[str]:
-    """Run, killed at each of the moments, and then to the end; return the stages that were hit."""
-    done_before = Counter(c.stage for c in harness.commits(home))
+def broken_run(corpus: harness.Corpus, home: Path, course: Course, moments: list[Moment], first: int) -> list[str]:
+    """Run, killed at each of the moments, and then to the end; return the stages that were hit.
+
+    Kills are numbered from `first`: the number says how to kill, and what.
+    """
     stages = []
-    for number, (count, delay) in enumerate(moments, first_kill):
+    for number, moment in enumerate(moments, first):
         command = harness.Command(corpus, home, small_chunks=number % 5 != 0)
-        assert harness.wait_for(home, command, count), f"ended before kill {number}: {command.printed}"
-        time.sleep(delay)
+        if harness.wait_for(home, command, new_events=1, committed=moment.committed):
+            time.sleep(moment.seconds)
+        stages.append("" if command.running else ENDED)
         command.kill(group=number % 2 == 0)
         assert_nothing_is_held(home)
         command.kill()  # what the main process left behind
-        stages.append(hit(home, done_before))
+        stages[-1] = stages[-1] or hit(home, course)
     harness.Command(corpus, home).finish()
     return stages
 
@@ -135,23 +156,19 @@ def kill_and_compare(
     before: Path | None,
     unbroken: Path,
     course: Course,
-    kills: int,
-    homes: int,
+    lineages: list[list[Moment]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Counter[str]:
-    """Break runs from `before` (a home to copy, or none) at `kills` moments in `homes` homes; return stages hit."""
-    rng = Random(SEED)
-    moments = [course.moment((i + rng.random()) / kills) for i in range(kills)]
+    """Break runs from `before` (a home to copy, or none), a home for each list of moments; return stages hit."""
     hits: Counter[str] = Counter()
-    for lineage in range(homes):
-        home = unbroken.with_name(f"{unbroken.name}-{lineage}")
+    for number, moments in enumerate(lineages):
+        home = unbroken.with_name(f"{unbroken.name}-{number}")
         if before is not None:
             shutil.copytree(before, home)
-        mine = moments[lineage::homes]
-        stages = broken_run(corpus, home, mine, first_kill=lineage)
+        stages = broken_run(corpus, home, course, moments, first=number)
         print(f"{home.name}: killed in {', '.join(stages)}")
         assert_same(home, unbroken)
-        assert_dagster_is_at_rest(home, len(mine), monkeypatch)
+        assert_dagster_is_at_rest(home, len(moments), monkeypatch)
         hits.update(stages)
         shutil.rmtree(home)
     return hits
@@ -162,10 +179,19 @@ def test_killed_runs_end_like_unbroken_ones(tmp_path: Path, monkeypatch: pytest.
     corpus = harness.small_corpus(tmp_path / "corpus")
     first = tmp_path / "first"
     course = follow(harness.Command(corpus, first), first)
-    UNBROKEN[False] = Counter(c.stage for c in harness.commits(first))
-    hits = kill_and_compare(corpus, None, first, course, FIRST_KILLS, FIRST_HOMES, monkeypatch)
-    missed = set(harness.STAGES) - set(hits)
+    moments = course.moments(FIRST_KILLS, Random(SEED))
+    lineages = [moments[i::FIRST_HOMES] for i in range(FIRST_HOMES)]
+    hits = kill_and_compare(corpus, None, first, course, lineages, monkeypatch)
+    missed = [s for s in harness.STAGES if s not in hits]
+    hits += kill_and_compare(corpus, None, first, course, [[course.inside(s, 0.3)] for s in missed], monkeypatch)
+    assert set(harness.STAGES) <= set(hits), f"no kill hit {sorted(set(harness.STAGES) - set(hits))}"
 
+
+@pytest.mark.slow
+def test_killed_runs_on_a_curated_home_end_like_unbroken_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = harness.small_corpus(tmp_path / "corpus")
+    first, second = tmp_path / "first", tmp_path / "second"
+    harness.Command(corpus, first).finish()
     ids = corpus.add_maths("second", 12, seed=2)
     corpus.settings["ingest"]["evaluation_sets"].append({"name": "more", "path": "more.jsonl", "text": "item"})
     harness.write_lines(corpus.folder / "more.jsonl", [{"item": f"Seen: {corpus.questions[ids[0]][0]}"}])
@@ -173,9 +199,11 @@ def test_killed_runs_end_like_unbroken_ones(tmp_path: Path, monkeypatch: pytest.
     word = {"prompt_id": overruled, "field": "ground_truth", "value": "-1", "who": "a person", "why": "a test"}
     harness.write_lines(corpus.folder / "overrides.jsonl", [word])
     corpus.write_settings()
-    second = tmp_path / "second"
     shutil.copytree(first, second)
     course = follow(harness.Command(corpus, second), second)
-    UNBROKEN[True] = Counter(c.stage for c in harness.commits(second)) - UNBROKEN[False]
-    kill_and_compare(corpus, first, second, course, NEXT_KILLS, NEXT_HOMES, monkeypatch)
-    assert not missed, f"no kill hit {sorted(missed)}; hit: {dict(hits)}"
+    start, length = course.commits[0], course.commits[-1] - course.commits[0]
+    rng = Random(SEED)
+    moments = [course.at(start + length * (i + rng.random()) / NEXT_KILLS) for i in range(NEXT_KILLS)]
+    lineages = [moments[i::NEXT_HOMES] for i in range(NEXT_HOMES)]
+    hits = kill_and_compare(corpus, first, second, course, lineages, monkeypatch)
+    assert len(set(hits) - {ENDED, AFTER}) >= NEXT_KILLS // 2
