@@ -10,6 +10,7 @@ from assets.checks import SELECTION_CHECKS, compared_prompts
 from assets.golds import overrides, overruled
 from assets.policies import policy_order
 from assets.stages import Run, Stage, Written
+from warehouse.curation.dedup import TRAINING_PROMPT
 from warehouse.curation.overrides import override_decisions
 from warehouse.curation.selection import select, selection_decisions
 from warehouse.decisions import changes
@@ -65,27 +66,38 @@ def candidates(project: Project, view: Snapshot, arm: ArmSettings) -> pl.LazyFra
     """Return every prompt with what an arm looks at: where it stands, and its difficulty under one policy."""
     rows = view.scan_builds("prompts", compared_prompts(view))
     prompts = rows.select("prompt_id", "pool", "split", "domain", "verifier", "gold_conflict")
-    later = view.scan("rejected_prompts").filter(pl.col("reason_code") == "gold_conflict")
-    conflicts = later.select(pl.col("matched_prompt_id").alias("prompt_id")).unique()
     dirty = (
         view.scan("contamination")
         .group_by("prompt_id")
         .agg(pl.format("{}/{}", "eval_set", "item").min().alias("contaminated_by"))
     )
     known = (
-        prompts.join(conflicts.with_columns(pl.lit(value=True).alias("later_conflict")), on="prompt_id", how="left")
+        prompts.join(_told_later(view), on="prompt_id", how="left")
         .with_columns(
-            (pl.col("gold_conflict").fill_null(value=False) | pl.col("later_conflict").is_not_null()).alias(
-                "gold_conflict"
-            )
+            pl.when(pl.col("evaluated").fill_null(value=False)).then(pl.lit("eval")).otherwise("pool").alias("pool"),
+            pl.col("gold_conflict").fill_null(value=False) | pl.col("other_gold").fill_null(value=False),
         )
-        .drop("later_conflict")
+        .drop("evaluated", "other_gold")
         .join(dirty, on="prompt_id", how="left")
         .with_columns(pl.col("contaminated_by").is_not_null().alias("contaminated"))
         .join(_one_policy(project, view, arm), on="prompt_id", how="left")
     )
     said = overrides(project).filter(pl.col("field").is_in(SELECTION_FIELDS))
     return overruled(known, said)
+
+
+def _told_later(view: Snapshot) -> pl.LazyFrame:
+    """Return what copies in later batches say: prompt_id, other_gold, evaluated (it is an eval prompt, too)."""
+    codes = pl.col("reason_code")
+    return (
+        view.scan("rejected_prompts")
+        .filter(codes.is_in(["gold_conflict", TRAINING_PROMPT]) & pl.col("matched_prompt_id").is_not_null())
+        .group_by(pl.col("matched_prompt_id").alias("prompt_id"))
+        .agg(
+            (codes == "gold_conflict").any().alias("other_gold"),
+            (codes == TRAINING_PROMPT).any().alias("evaluated"),
+        )
+    )
 
 
 def _one_policy(project: Project, view: Snapshot, arm: ArmSettings) -> pl.LazyFrame:

@@ -6,7 +6,8 @@ Order is (batch, source, file, row). Two rows compare only inside their class: p
 1. Exact duplicates have one prompt_id. Inside a batch the first copy with a gold stays, else the first; copies with
    different golds set `gold_conflict` on it. A copy of an earlier batch's prompt goes, whatever its gold.
 2. A prompt to train on whose id a prompt of the `eval` pool has goes (`evaluation_prompt`): one id must not be both.
-   What merely overlaps is for decontamination.
+   An eval prompt that comes after its copy was committed for training goes instead (`training_prompt`), and selection
+   counts that copy as an evaluation prompt from then on. What merely overlaps is for decontamination.
    The `eval` pool itself loses only exact copies: a score over part of a published set compares with nothing.
 3. Near duplicates: a row goes if its similarity to an earlier *kept* row is at least `near_duplicate_threshold`. With
    `near_duplicate_golds = "differ"` a row whose gold differs from that one's is another task (numbers changed, say) and
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     U32 = NDArray[np.uint32]
     I64 = NDArray[np.int64]
 
+TRAINING_PROMPT = "training_prompt"
 _KEYS_AT_ONCE = 4_000_000  # band keys held in memory to be looked up among earlier batches
 _ROWS_AT_ONCE = 50_000
 
@@ -110,24 +112,29 @@ def _exact(index: pl.DataFrame, earlier: pl.LazyFrame) -> pl.DataFrame:
     evaluated = pl.concat(
         [known.filter("evaluation").select("prompt_id"), index.filter("evaluation").select("prompt_id")]
     ).unique()
+    trained = known.filter(~pl.col("evaluation")).select("prompt_id").unique()
     rows = (
         index.join(groups, on=keys, how="left", maintain_order="left")
         .join(known.with_columns(known=True), on=keys, how="left", maintain_order="left")
         .join(evaluated.with_columns(evaluated=True), on="prompt_id", how="left", maintain_order="left")
+        .join(trained.with_columns(trained=True), on="prompt_id", how="left", maintain_order="left")
     )
     in_evaluation = ~pl.col("evaluation") & pl.col("evaluated").fill_null(value=False)
+    in_training = pl.col("evaluation") & pl.col("trained").fill_null(value=False)
     is_known = pl.col("known").fill_null(value=False)
     other = pl.when(is_known).then("earlier_gold").otherwise("winner_gold")
     reason = (
         pl.when(in_evaluation)
         .then(pl.lit("evaluation_prompt"))
+        .when(in_training)
+        .then(pl.lit(TRAINING_PROMPT))
         .when(pl.col("gold_hash").is_not_null() & other.is_not_null() & (pl.col("gold_hash") != other))
         .then(pl.lit("gold_conflict"))
         .when(is_known & pl.col("gold_hash").is_not_null() & other.is_null())
         .then(pl.lit("brings_gold"))
         .otherwise(pl.lit("duplicate"))
     )
-    gone = in_evaluation | is_known | (pl.col("at") != pl.col("winner"))
+    gone = in_evaluation | in_training | is_known | (pl.col("at") != pl.col("winner"))
     return rows.select(
         "at",
         outcome=pl.when(gone).then(pl.lit("duplicate")).otherwise(pl.lit("kept")),

@@ -334,7 +334,7 @@ class Settings(Section):
 
 # Where things lie and how they are run changes no outcome: left out of every hash.
 _NOT_DECIDING = {
-    "path", "encoding", "chunk_rows", "chunk_prompts", "batch_size", "device", "engine.workers", "schedule", "storage",
+    "path", "chunk_rows", "chunk_prompts", "batch_size", "device", "engine.workers", "schedule", "storage",
 }  # fmt: skip
 
 
