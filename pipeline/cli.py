@@ -99,7 +99,7 @@ def main(ctx: click.Context, config: Path | None, home: Path | None) -> None:
 @main.command()
 @click.option("--force", is_flag=True, help="Write over an existing preppo.toml.")
 @click.pass_obj
-def init(session: Session, force: bool) -> None:  # noqa: FBT001 (click hands options over by name)
+def init(session: Session, force: bool) -> None:
     r"""Write a commented preppo.toml to start from.
 
     \b
@@ -143,7 +143,7 @@ def check(session: Session, rows: int) -> None:
 @click.option("--abandon", metavar="BATCH", help="Take a batch out for good first, so that later ones need not wait.")
 @click.option("--why", default="", help="With --abandon: the reason, kept in the ledger.")
 @click.pass_obj
-def run(session: Session, batch: str | None, everything: bool, abandon: str | None, why: str) -> None:  # noqa: FBT001
+def run(session: Session, batch: str | None, everything: bool, abandon: str | None, why: str) -> None:
     r"""Curate what is new or stale, then select, order and release.
 
     Killed at any moment, it goes on from where it was when started again.
@@ -184,7 +184,7 @@ def ui(session: Session, port: int, host: str) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.pass_obj
-def status(session: Session, as_json: bool) -> None:  # noqa: FBT001
+def status(session: Session, as_json: bool) -> None:
     r"""Show batches, what is stale and why, and the releases.
 
     \b
@@ -223,7 +223,7 @@ def sql(session: Session, query: str, form: str, target: Path | None) -> None:
 @click.argument("prompt")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.pass_obj
-def explain(session: Session, prompt: str, as_json: bool) -> None:  # noqa: FBT001
+def explain(session: Session, prompt: str, as_json: bool) -> None:
     r"""Tell the whole story of one prompt, by id (or its start) or by text.
 
     \b
@@ -244,7 +244,7 @@ def explain(session: Session, prompt: str, as_json: bool) -> None:  # noqa: FBT0
 @click.argument("after")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.pass_obj
-def diff(session: Session, before: str, after: str, as_json: bool) -> None:  # noqa: FBT001
+def diff(session: Session, before: str, after: str, as_json: bool) -> None:
     r"""Show who entered, who left, and why, between two releases (`latest` names the newest).
 
     \b
@@ -268,7 +268,7 @@ def release() -> None:
 @release.command("list")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.pass_obj
-def release_list(session: Session, as_json: bool) -> None:  # noqa: FBT001
+def release_list(session: Session, as_json: bool) -> None:
     r"""List the releases, newest first.
 
     \b
@@ -288,7 +288,7 @@ def release_list(session: Session, as_json: bool) -> None:  # noqa: FBT001
 @click.argument("release_id", default="latest")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.pass_obj
-def release_show(session: Session, release_id: str, as_json: bool) -> None:  # noqa: FBT001
+def release_show(session: Session, release_id: str, as_json: bool) -> None:
     r"""Show a release: where it lies, what is in it, from which inputs.
 
     \b

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from assets.progress import listening
@@ -35,7 +35,7 @@ class Bars:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._tasks: dict[str, object] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Bars:
         self._progress.start()
@@ -48,7 +48,7 @@ class Bars:
         """Show how far a kind of work is."""
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(what, total=total)
-        self._progress.update(self._tasks[what], completed=done, total=total)  # type: ignore[arg-type]
+        self._progress.update(self._tasks[what], completed=done, total=total)
 
 
 def run_and_show(project: Project, out: Console, err: Console, batch: str | None = None) -> Report:
