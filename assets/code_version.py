@@ -53,7 +53,7 @@ def _closure(root: str) -> set[str]:
 @functools.cache
 def _imports(module: str) -> tuple[str, ...]:
     names = set()
-    for node in ast.walk(ast.parse(_path(module).read_text(encoding="utf-8"))):
+    for node in ast.walk(_parsed(module)):
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
         elif isinstance(node, ast.Import):
@@ -76,11 +76,17 @@ def _path(module: str) -> Path:
 
 
 @functools.cache
-def _tree_hash(module: str) -> str:
+def _parsed(module: str) -> ast.Module:
+    """Return the syntax tree of a module without its docstrings."""
     tree = ast.parse(_path(module).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             body = node.body
             if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
                 node.body = body[1:]
-    return text_hash(ast.dump(tree))
+    return tree
+
+
+@functools.cache
+def _tree_hash(module: str) -> str:
+    return text_hash(ast.dump(_parsed(module)))

@@ -27,7 +27,7 @@ SAMPLE_CHARS = 200
 def outcome_metadata(stage: Stage, outcomes: list[Outcome], project: Project) -> dict[str, Any]:
     """Return the metadata of one materialisation: plain numbers are drawn over time by the UI."""
     table = TABLES[stage.table]
-    view = project.store.snapshot([stage.table])
+    view = project.store.snapshot()
     live = [view.live[o.build.key] for o in outcomes if o.build.key in view.live]
     rows = view.scan_builds(stage.table, live)
     metadata: dict[str, Any] = {

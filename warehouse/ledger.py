@@ -148,6 +148,11 @@ class Ledger:
         """Return a number that grows with every commit."""
         return int(DeltaTable(self._path).version())
 
+    def state(self) -> str:
+        """Return what tells two states of this ledger, and this ledger from any other, apart."""
+        table = DeltaTable(self._path)
+        return f"{table.metadata().id}@{table.version()}"
+
     def append(self, make: Mapping[str, Any]) -> Commit:
         """Append a commit with the next sequence number, and return it."""
         with self._home.lock("ledger"):

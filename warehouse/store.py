@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 12
 _BUCKET_ROWS = 400_000  # rows held in memory at once while a build is hashed
+_latest: dict[Path, tuple[str, Snapshot]] = {}  # tables of a home -> the state of its ledger, and a view of all tables
 
 
 class StoreError(RuntimeError):
@@ -63,9 +64,19 @@ class Store:
         """Return a consistent view: what is committed now, and nothing half.
 
         Replaced rows leave the tables only after a newer ledger row, so a view whose ledger did not move while the
-        tables were opened is whole; otherwise it is taken again.
+        tables were opened is whole; otherwise it is taken again. While the ledger does not move, all views show the
+        same, so the newest of this process is handed out again: a run asks for dozens, and opening tables takes time.
         """
-        names = list(TABLES if tables is None else tables)
+        state, kept = _latest.get(self.home.tables, ("", None))
+        if kept is not None and self.ledger.state() == state:
+            return kept
+        state = self.ledger.state()
+        view = self._open(list(TABLES if tables is None else tables))
+        if tables is None and self.ledger.state() == state:
+            _latest[self.home.tables] = state, view
+        return view
+
+    def _open(self, names: list[str]) -> Snapshot:
         for _ in range(50):
             version = self.ledger.version()
             commits = self.ledger.read()
@@ -120,7 +131,7 @@ class Store:
             pinned: table -> Delta versions whose files stay whatever their age, for releases that name them.
         """
         older_than = datetime.now(UTC) - timedelta(hours=keep_hours)
-        for name, marks in self.snapshot().unseen(older_than).items():
+        for name, marks in self._open(list(TABLES)).unseen(older_than).items():
             for mark in sorted(marks):
                 _delete(self.home.tables / name, mark)
         for name in TABLES:

@@ -140,6 +140,18 @@ def test_two_runs_on_the_same_new_files_and_a_reader(
     assert set(statuses(home, monkeypatch)) == {dg.DagsterRunStatus.SUCCESS}
 
 
+def test_dagster_databases_are_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster refuses databases that a killed process left half made, or that two made at once."""
+    home = Home(tmp_path / "home").create()
+    half = home.root / ".dagster-new" / "history"
+    half.mkdir(parents=True)
+    (half / "runs.db").write_bytes(b"half a database")
+    assert statuses(home.root, monkeypatch) == Counter()
+    assert not half.exists()
+    assert (home.dagster / "history" / "runs.db").is_file()
+    assert statuses(home.root, monkeypatch) == Counter()
+
+
 @pytest.mark.slow
 def test_two_runs_with_different_batches_and_a_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Start

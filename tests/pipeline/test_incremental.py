@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,16 @@ import assets.graph
 import assets.rollouts
 import assets.verdicts
 import warehouse.releases
+from assets import contamination, prompts, selection
+from assets.discovery import register_new
 from assets.policies import own_policy_id, recorded_policy_id
 from assets.project import open_project
+from assets.stages import Run, is_stale, materialise
 from tests.pipeline import harness
 from trainer.engines.contract import Completion, sample_seed
 from verifiers import VerifierPool
 from warehouse.ledger import CORPUS
+from warehouse.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -266,6 +271,39 @@ def test_changed_samples_or_seed_leave_nothing_of_the_old_ones(generated: Home, 
         for s in range(policy.samples)
     }
     assert {(i, s): seed for i, s, seed in rows.select("prompt_id", "sample", "seed").iter_rows()} == seeds
+
+
+def test_prompts_of_a_batch_that_is_half_way_are_not_selected_from(curated: Home) -> None:
+    """Another run is at that batch, or the last one failed there: nothing is known of its prompts yet."""
+    curated.corpus.add_maths("second", 6, seed=2)
+    project = open_project(curated.corpus.config, curated.home)
+    batch = register_new(project)
+    assert batch is not None
+    assert not materialise(prompts.STAGE, batch.key, Run(project))[0].carried
+    assert not is_stale(selection.STAGE, project, project.store.snapshot(), CORPUS)
+    materialise(contamination.STAGE, batch.key, Run(project))
+    assert is_stale(selection.STAGE, project, project.store.snapshot(), CORPUS)
+
+
+def test_stage_that_had_to_wait_looks_again_at_what_is_wanted(curated: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever held the stage may have made it from more than was there when we began to wait."""
+    project = open_project(curated.corpus.config, curated.home)
+    exclusive, runs = Store.exclusive, []
+
+    @contextmanager
+    def slow(store: Store, key: tuple[str, str, str]) -> Iterator[None]:
+        if not runs:  # between looking and getting the lock, another run adds a batch and selects anew
+            runs.append(True)
+            curated.corpus.add_maths("second", 6, seed=2)
+            runs.append(curated.run())
+        with exclusive(store, key):
+            yield
+
+    monkeypatch.setattr(Store, "exclusive", slow)
+    outcomes = materialise(selection.STAGE, CORPUS, Run(project))
+    assert stages(runs[1])["selection"] == ARMS
+    assert [o.carried for o in outcomes] == [True] * ARMS
+    assert {c.stage for c in harness.commits(curated.home)[-ARMS:]} == {"release"}, "nothing was committed after it"
 
 
 def test_comment_in_the_settings_changes_nothing(curated: Home) -> None:

@@ -96,10 +96,13 @@ def follow(command: harness.Command, home: Path) -> Course:
 
 
 def hit(home: Path, course: Course) -> str:
-    """Return the stage that a kill interrupted: the first, in order, that is not committed as often as it should be."""
-    done = Counter(c.stage for c in harness.commits(home)[course.before :])
-    wanted = Counter(course.stages)
-    return next((s for s in harness.STAGES if done[s] < wanted[s]), AFTER)
+    """Return the stage that a kill interrupted: the first, in the course's order, that lacks a commit."""
+    left = Counter(c.stage for c in harness.commits(home)[course.before :])
+    for stage in course.stages:
+        if not left[stage]:
+            return stage
+        left[stage] -= 1
+    return AFTER
 
 
 def assert_nothing_is_held(home: Path) -> None:
