@@ -151,6 +151,27 @@ def _joined(rows: pl.LazyFrame, prompts: pl.LazyFrame, section: RolloutsSettings
     return [rows.join(keyed.select("key"), on="key", how="semi")]
 
 
+def unmatched(project: Project, view: Snapshot) -> dict[str, tuple[int, str]]:
+    """Return file -> (how many of its prompts no batch has, one of their names), for files that have such.
+
+    A file may come before its prompts. But a prompt template that is a little off shows here, too.
+    """
+    prompts = view.scan("prompts")
+    found: dict[str, tuple[int, str]] = {}
+    for chosen in imports(project):
+        _ensure(project, chosen)
+        keys = pl.scan_parquet(chosen.folder / "keys.parquet").select("prompt_id", "key").unique()
+        if chosen.section.key is None:
+            lost = keys.join(prompts.select("prompt_id"), on="prompt_id", how="anti")
+        else:
+            own = prompts.filter(pl.col("source") == chosen.section.source).select("key")
+            lost = keys.join(own, on="key", how="anti")
+        rows = lost.select(pl.coalesce("key", "prompt_id").sort().alias("name")).collect()["name"]
+        if len(rows):
+            found[str(chosen.path)] = (len(rows), str(rows[0]))
+    return found
+
+
 def recorded_prompts(project: Project, view: Snapshot, batch: str) -> pl.DataFrame:
     """Return the prompts of a batch that have recorded rollouts of some policy: prompt_id."""
     prompts = view.scan_builds("prompts", [view.live["prompts", batch, ""]])

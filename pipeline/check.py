@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
+from assets.golds import overrides
 from assets.policies import own_policy_id
+from trainer.engines.recorded import stream_recorded
+from trainer.engines.weights import ModelError
 from verifiers import available
+from warehouse.curation.overrides import OverrideError
 from warehouse.ingest.fields import RowError
 from warehouse.ingest.raw import InputError
 from warehouse.ingest.readers import expand, read_blocks, read_dataset, read_rows
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
 
     from assets.project import Project
     from warehouse.ingest.raw import RawRow
-    from warehouse.settings import SourceSettings
+    from warehouse.settings import RolloutsSettings, SourceSettings
 
 COUNT_UP_TO = 1_000_000
 CHARS_PER_TOKEN = 4.0  # rough, for an estimate only
@@ -68,7 +73,7 @@ def check_sources(project: Project, rows: int) -> CheckReport:
             report.problems.append(f"source {source.name}: {error}")
     for section in project.settings.rollouts:
         try:
-            expand(section.path, project.base)
+            _rollouts(report, section, expand(section.path, project.base), rows)
         except InputError as error:
             report.problems.append(f"rollouts {section.name}: {error}")
     for s in report.sources:
@@ -82,9 +87,16 @@ def check_sources(project: Project, rows: int) -> CheckReport:
             report.notes.append(
                 f"source {s.name}: no verifier named {', '.join(unknown)} yet: such prompts are unscored"
             )
+    try:
+        overrides(project)
+    except OverrideError as error:
+        report.problems.append(str(error))
     if not project.settings.source:
         report.problems.append("no [[source]] is configured; `preppo init` writes an example")
-    _estimate(project, report)
+    try:
+        _estimate(project, report)
+    except ModelError as error:
+        report.problems.append(str(error))
     return report
 
 
@@ -113,6 +125,20 @@ def _count(path: Path, encoding: str) -> int:
         if rows >= COUNT_UP_TO:
             break
     return rows
+
+
+def _rollouts(report: CheckReport, section: RolloutsSettings, paths: list[Path], rows: int) -> None:
+    """Read the first rows of recorded rollouts."""
+    for path in paths:
+        first = next(stream_recorded(section, [path], rows), None)
+        if first is None:
+            report.notes.append(f"rollouts {section.name}: {path.name} has no rows")
+        elif first.rejected.height:
+            row = first.rejected.row(0, named=True)
+            text = f"{path.name} row {row['row']}: {row['reason']}"
+            unusable = first.rejected.height + first.filtered == first.read
+            told = f"rollouts {section.name}: {first.rejected.height} of {first.read} rows cannot be used, e.g. {text}"
+            (report.problems if unusable else report.notes).append(told)
 
 
 def _look(report: SourceReport, source: SourceSettings, project: Project, rows: Iterator[RawRow]) -> None:
@@ -161,7 +187,7 @@ def render(report: CheckReport) -> Group:
         share = f"{s.usable / s.rows:.1%} of {s.rows}" if s.rows else "-"
         names = (", ".join(sorted(s.domains)), ", ".join(sorted(s.verifiers)) or "-")
         table.add_row(s.name, s.pool, str(s.files), f"{s.estimated_rows:,}", share, str(s.golds), *names)
-    lines = [f"note: {n}" for n in report.notes] + [f"problem: {p}" for p in report.problems]
+    lines = [Text(f"note: {n}") for n in report.notes] + [Text(f"problem: {p}") for p in report.problems]
     estimate = (
         f"to generate, at most (prompts with recorded rollouts may need none): {report.rollouts:,} rollouts, about "
         f"{report.prompt_tokens:,} prompt tokens and up to {report.response_tokens:,} response tokens"

@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from trainer.engines.weights import ModelError
 from warehouse.curation.overrides import OverrideError
 from warehouse.home import HomeError
 from warehouse.ingest.raw import InputError
@@ -42,7 +43,7 @@ def guarded(console: Console) -> Iterator[None]:
     """Turn the errors that people can do something about into one message and an exit code."""
     try:
         yield
-    except (SettingsError, InputError, HomeError, OverrideError, OutputError, QueryError) as error:
+    except (SettingsError, InputError, HomeError, ModelError, OverrideError, OutputError, QueryError) as error:
         _stop(console, str(error), 2)
     except LookupError as error:
         _stop(console, str(error.args[0]) if error.args else str(error), 3)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from assets.project import Project
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_ROUNDS = 4
+# Errors whose message is for people: no class name, no pointer to a trace.
+_PLAIN = ("InputError", "SettingsError", "OverrideError", "ReleaseError", "LookupError", "KeyError", "ModelError")
 _FIRST, _LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
@@ -30,12 +33,14 @@ class Report:
     Attributes:
         new_batch: key of the batch that new files became, if any.
         curated: batches that had something to do -> the first stage that was stale.
+        waiting: batches that are stale and were not asked for -> their first stale stage; nothing is released then.
         released: whether selection to release were brought up to date too.
         failures: one line a failed step.
     """
 
     new_batch: str | None = None
     curated: dict[str, str] = field(default_factory=dict)
+    waiting: dict[str, str] = field(default_factory=dict)
     released: bool = False
     failures: list[str] = field(default_factory=list)
 
@@ -57,13 +62,8 @@ def curate(project: Project, instance: dg.DagsterInstance, only: str | None = No
     if only is None:
         batch = register_new(project)
         report.new_batch = batch.key if batch else None
-    stale = stale_batches(project)
-    report.curated = {k: v for k, v in stale.items() if only is None or k == only}
-    if report.curated:
-        instance.add_dynamic_partitions(str(BATCHES.name), [b.key for b in project.batches.all()])
-        for keys in _ranges(list(report.curated), [b.key for b in project.batches.all()]):
-            report.failures += _execute("curate_batch", instance, keys)
-    if not report.failures and _corpus_is_stale(project):
+    report.waiting = _curate_batches(project, instance, only, report)
+    if not report.failures and not report.waiting and _corpus_is_stale(project):
         report.released = True
         report.failures += _execute("curate_corpus", instance, [])
     if not report.failures:
@@ -71,6 +71,25 @@ def curate(project: Project, instance: dg.DagsterInstance, only: str | None = No
         if not report.idle:
             write_warehouse_file(project.store.snapshot(), project.home.root / "warehouse.duckdb")
     return report
+
+
+def _curate_batches(project: Project, instance: dg.DagsterInstance, only: str | None, report: Report) -> dict[str, str]:
+    """Bring batches up to date, and return those that still are not.
+
+    What one batch brings can make others stale: an evaluation set among its sources, or prompts that are no longer new.
+    """
+    stale = stale_batches(project)
+    for _ in range(_ROUNDS):
+        todo = {k: v for k, v in stale.items() if only is None or k == only}
+        if not todo or report.failures:
+            break
+        report.curated = todo | report.curated
+        known = [b.key for b in project.batches.all()]
+        instance.add_dynamic_partitions(str(BATCHES.name), known)
+        for keys in _ranges(list(todo), known):
+            report.failures += _execute("curate_batch", instance, keys)
+        stale = stale_batches(project)
+    return stale
 
 
 def _corpus_is_stale(project: Project) -> bool:
@@ -107,7 +126,17 @@ def _execute(job: str, instance: dg.DagsterInstance, keys: list[str]) -> list[st
             raise_on_error=False,
         )
     )
-    return [_reason(e) for e in result.get_step_failure_events()] if not result.success else []
+    if result.success:
+        return []
+    failures = result.get_step_failure_events()
+    if any(_error_class(e) == "DagsterExecutionInterruptedError" for e in failures):
+        raise KeyboardInterrupt
+    return [_reason(e) for e in failures]
+
+
+def _error_class(event: dg.DagsterEvent) -> str:
+    error = event.step_failure_data.error
+    return str(error.cls_name) if error is not None else ""
 
 
 def _reason(event: dg.DagsterEvent) -> str:
@@ -115,7 +144,9 @@ def _reason(event: dg.DagsterEvent) -> str:
     if data.user_failure_data is not None and data.user_failure_data.description:
         return str(data.user_failure_data.description)
     error = data.error
-    while error is not None and error.cause is not None:
+    while error is not None and error.cause is not None and error.cause.cls_name != "_RemoteTraceback":
         error = error.cause
     first = error.message.strip().splitlines()[0] if error is not None and error.message.strip() else "failed"
+    if error is not None and error.cls_name in _PLAIN:
+        return f"{event.step_key}: {first.partition(': ')[2]}"
     return f"{event.step_key}: {first} (the whole trace is in `preppo ui`, under this run)"

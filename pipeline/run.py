@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from assets.progress import listening
+from assets.recorded import unmatched
 from pipeline.errors import RunFailedError
 from pipeline.execute import Report, curate
 from pipeline.instance import open_instance
@@ -59,11 +60,15 @@ def run_and_show(project: Project, out: Console, err: Console, batch: str | None
     """
     started = time.monotonic()
     only = project.batches.get(batch).key if batch else None
+    if only is not None and only not in {b.key for b in project.live_batches()}:
+        msg = f"batch {only} was abandoned; it is in no view any more"
+        raise LookupError(msg)
     with Bars(err) as bars, listening(bars), open_instance(project.home) as instance:
         report = curate(project, instance, only)
     if report.failures:
         raise RunFailedError("\n".join(report.failures))
     _say_done(report, out, time.monotonic() - started)
+    _say_what_is_odd(project, report, out)
     _show_release(project, out)
     return report
 
@@ -76,6 +81,22 @@ def _say_done(report: Report, out: Console, seconds: float) -> None:
         new = " (new)" if batch == report.new_batch else ""
         out.print(f"batch {batch}{new}: brought up to date from stage [bold]{stage}[/bold] on")
     out.print(f"done in {seconds:.1f} s\n")
+    for batch, stage in report.waiting.items():
+        out.print(f"not released: batch {batch} is stale from {stage} on; `preppo run` brings it up to date")
+
+
+def _say_what_is_odd(project: Project, report: Report, out: Console) -> None:
+    """Tell what a person should know and no check blocks."""
+    view = project.store.snapshot()
+    for path, (count, name) in unmatched(project, view).items():
+        out.print(f"note: {path} has rollouts of {count} prompts that are not there (rejected, or written otherwise), e.g. {name}", soft_wrap=True)
+    if report.idle:
+        return
+    for commit in view.live.values():
+        for name, finding in commit.checks.items():
+            if not finding["passed"]:
+                where = " ".join(x for x in (commit.stage, commit.batch, commit.variant[:12]) if x)
+                out.print(f"warning: {where}: {name}: {finding['detail']}", soft_wrap=True, markup=False)
 
 
 def _show_release(project: Project, out: Console) -> None:

@@ -42,6 +42,9 @@ class Side(NamedTuple):
     number: Number | None
 
 
+_NO_GOLD = ("nan", "n/a", "null", "inf", "-inf")  # what exports write where there is no answer
+
+
 def parse_gold(value: Any) -> tuple[Side, ...]:
     """Read a gold: one accepted answer or a list of them, as text or as JSON numbers.
 
@@ -65,6 +68,9 @@ def _gold_side(answer: Any) -> Side:
     text = str(answer)
     boxed = next((c.text for c in candidates(text) if c.source == "boxed"), None)
     text = text if boxed is None else boxed
+    if text.strip().lower() in _NO_GOLD:
+        message = f"{text[:60]!r} stands for a missing value; {_FORM}"
+        raise BadGold(message)
     if not re.search(r"[^\W_]|\\infty|\\emptyset|\\varnothing", text):
         message = f"{text[:60]!r} holds neither a digit nor a letter; {_FORM}"
         raise BadGold(message)

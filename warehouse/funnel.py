@@ -57,8 +57,10 @@ def main_path(frame: pl.DataFrame) -> list[tuple[str, int]]:
             strict=True,
         )
     )
-    kept = frame.filter("goes_on").group_by("step", "stage").agg(pl.col("rows").sum()).sort("step")
-    return [(labels[stage], rows) for _, stage, rows in kept.iter_rows()]
+    kept = frame.filter("goes_on").group_by("stage").agg(pl.col("rows").sum())
+    rows = dict(kept.iter_rows())
+    seen = set(frame["stage"])
+    return [(label, rows.get(stage, 0)) for stage, label in labels.items() if stage in seen]
 
 
 def pass_rate_histogram(snapshot: Snapshot, by: str = "domain", bins: int = 20) -> pl.DataFrame:

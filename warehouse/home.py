@@ -41,9 +41,16 @@ class Home:
         if any(c in str(self.root) for c in "[]%*?"):
             msg = f"home {self.root}: the path must not contain any of [ ] % * ?; choose another (--home, PREPPO_HOME)"
             raise HomeError(msg)
+        try:
+            self._make_folders()
+        except OSError as error:
+            msg = f"home {self.root}: cannot be made ({error.strerror or error}); choose another (--home, PREPPO_HOME)"
+            raise HomeError(msg) from None
+        return self
+
+    def _make_folders(self) -> None:
         for name in ("tables", "releases", "models", "dagster", "batches", "inbox", "work", "locks"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
-        return self
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:

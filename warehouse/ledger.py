@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable, WriterProperties, write_deltalake
@@ -136,9 +137,7 @@ class Ledger:
 
     def read(self) -> list[Commit]:
         """Return every commit, oldest first."""
-        table = DeltaTable(self._path)
-        rows = pl.scan_delta(table).collect().sort("seq")
-        return [Commit.of_row(r) for r in rows.iter_rows(named=True)]
+        return [Commit.of_row(r) for r in _rows(DeltaTable(self._path)).sort("seq").iter_rows(named=True)]
 
     def find(self, stage: str, batch: str, variant: str = "") -> Commit | None:
         """Return the live commit of a stage of a batch, if there is one."""
@@ -157,8 +156,8 @@ class Ledger:
         """Append a commit with the next sequence number, and return it."""
         with self._home.lock("ledger"):
             table = DeltaTable(self._path)
-            last = pl.scan_delta(table).select(pl.col("seq").max()).collect().item()
-            commit = Commit(seq=(last or 0) + 1, **make)
+            last = _rows(table)["seq"].max()
+            commit = Commit(seq=int(str(last or 0)) + 1, **make)
             write_deltalake(
                 table,
                 pl.DataFrame([commit.as_row()], schema=SCHEMA),
@@ -168,6 +167,12 @@ class Ledger:
             if len(table.file_uris()) > _COMPACT_FILES:
                 DeltaTable(self._path).optimize.compact()
         return commit
+
+
+def _rows(table: DeltaTable) -> pl.DataFrame:
+    # By plain paths: a URI writes a blank as %20, which is not the name of the file.
+    files = [unquote(uri.removeprefix("file://")) for uri in table.file_uris()]
+    return pl.read_parquet(files).select(list(SCHEMA)) if files else SCHEMA.to_frame()
 
 
 def rows_id(build: Build, commits: list[Commit]) -> str:

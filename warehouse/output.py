@@ -31,6 +31,9 @@ def write_output(frame: pl.DataFrame, form: Format, out: Path | IO[str]) -> None
     Raises:
         OutputError: Parquet is asked for on a text stream.
     """
+    if isinstance(out, Path) and (out.is_dir() or not out.parent.is_dir()):
+        msg = f"--out {out}: {'that is a folder' if out.is_dir() else 'there is no such folder'}; name a file in one"
+        raise OutputError(msg)
     if form == "parquet":
         if not isinstance(out, Path):
             msg = "parquet is binary: give a file with --out"

@@ -288,20 +288,21 @@ def test_prompts_of_a_batch_that_is_half_way_are_not_selected_from(curated: Home
 def test_stage_that_had_to_wait_looks_again_at_what_is_wanted(curated: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever held the stage may have made it from more than was there when we began to wait."""
     project = open_project(curated.corpus.config, curated.home)
-    exclusive, runs = Store.exclusive, []
+    exclusive = Store.exclusive
+    runs: list[list[Commit]] = []
 
     @contextmanager
     def slow(store: Store, key: tuple[str, str, str]) -> Iterator[None]:
         if not runs:  # between looking and getting the lock, another run adds a batch and selects anew
-            runs.append(True)
+            runs.append([])
             curated.corpus.add_maths("second", 6, seed=2)
-            runs.append(curated.run())
+            runs[0] += curated.run()
         with exclusive(store, key):
             yield
 
     monkeypatch.setattr(Store, "exclusive", slow)
     outcomes = materialise(selection.STAGE, CORPUS, Run(project))
-    assert stages(runs[1])["selection"] == ARMS
+    assert stages(runs[0])["selection"] == ARMS
     assert [o.carried for o in outcomes] == [True] * ARMS
     assert {c.stage for c in harness.commits(curated.home)[-ARMS:]} == {"release"}, "nothing was committed after it"
 

@@ -129,7 +129,20 @@ def _finish(value: Any) -> str:
     return known
 
 
+def _numeric(value: Any) -> Any:
+    """Return the number that a text holds (CSV knows text only), and anything else as it is; blank text is none."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return {"true": True, "false": False}.get(value.strip().lower(), value)
+
+
 def _score(value: Any) -> float | None:
+    value = _numeric(value)
     if value is None:
         return None
     if not isinstance(value, (bool, int, float)) or not math.isfinite(value):
@@ -148,6 +161,7 @@ def _pass_rate(settings: RolloutsSettings, row: Mapping[str, Any]) -> Iterator[S
 
 
 def _passes(rate: Any, samples: int) -> int | None:
+    rate = _numeric(rate)
     if rate is None:
         return None
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:

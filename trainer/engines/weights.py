@@ -13,23 +13,27 @@ _TEXT_PARTS = ("merges.txt", "vocab.txt")
 _HUB_ID = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?")
 
 
+class ModelError(ValueError):
+    """The model that `policy.model` names cannot be had or used; the message says why."""
+
+
 def find_model(name: str) -> Path:
     """Return the folder of a model: "nursery" (shipped), a folder, or a name on the Hugging Face hub.
 
     Only a hub name makes this fetch anything, and then safetensors only (pickled weights can run code).
 
     Raises:
-        ValueError: nothing of that name can be had, or it has no safetensors weights.
+        ModelError: nothing of that name can be had, or it has no safetensors weights.
     """
     folder = NURSERY if name == "nursery" else Path(name).expanduser()
     if not folder.is_dir():
         if name == "nursery" or not _HUB_ID.fullmatch(name) or name.startswith("."):
             msg = f"policy.model = {name!r}: no such folder: {folder}"
-            raise ValueError(msg)
+            raise ModelError(msg)
         folder = _from_hub(name)
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         msg = f"policy.model = {name!r}: {folder} needs config.json and *.safetensors; convert other weights first"
-        raise ValueError(msg)
+        raise ModelError(msg)
     return folder
 
 
@@ -42,7 +46,7 @@ def _from_hub(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["*/*", "consolidated*"]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         msg = f"policy.model = {name!r} is neither a folder nor to be had from the Hugging Face hub: {error}"
-        raise ValueError(msg) from error
+        raise ModelError(msg) from error
 
 
 def fingerprint(folder: Path) -> str:

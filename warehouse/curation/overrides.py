@@ -31,6 +31,11 @@ class OverrideError(ValueError):
     """The overrides file cannot be used; the message names the line and what to do."""
 
 
+def _no_constant(name: str) -> Any:
+    msg = f"{name} is no JSON value"
+    raise ValueError(msg)
+
+
 def _is_bool(value: Any) -> bool:
     return isinstance(value, bool)
 
@@ -64,7 +69,7 @@ def read_overrides(path: Path) -> pl.DataFrame:
         OverrideError: the first line that cannot be used, by number, or a file that cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         msg = (
             f"cannot read the overrides file {path}: {error}. Fix the path in `overrides` of preppo.toml, or remove it"
@@ -77,9 +82,10 @@ def read_overrides(path: Path) -> pl.DataFrame:
 
 def _row(line: str, where: str, number: int) -> tuple[str, str, str, str, str, int]:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        msg = f"{where}: not JSON ({error.msg} at column {error.colno}). Each line is an object with {', '.join(KEYS)}"
+        row = json.loads(line, parse_constant=_no_constant)
+        json.dumps(row, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:  # UnicodeEncodeError and JSONDecodeError are ValueErrors
+        msg = f"{where}: not JSON that can be used ({error}). Each line is an object with {', '.join(KEYS)}"
         raise OverrideError(msg) from error
     if not isinstance(row, dict) or set(row) != set(KEYS):
         have = sorted(row) if isinstance(row, dict) else type(row).__name__
@@ -92,7 +98,7 @@ def _row(line: str, where: str, number: int) -> tuple[str, str, str, str, str, i
     if not re.fullmatch(r"[0-9a-f]{32}", row["prompt_id"]):
         msg = f"{where}: prompt_id {row['prompt_id']!r} is not an id (32 characters of 0-9 and a-f)"
         raise OverrideError(msg)
-    if row["field"] not in FIELDS:
+    if not isinstance(row["field"], str) or row["field"] not in FIELDS:
         msg = f"{where}: field {row['field']!r} cannot be overruled; allowed: {', '.join(FIELDS)}"
         raise OverrideError(msg)
     accepts, wanted = FIELDS[row["field"]]

@@ -21,7 +21,7 @@ import polars as pl
 from warehouse.curation.dedup import resolve
 from warehouse.curation.minhash import from_bytes
 from warehouse.ingest.ingested import Ingested
-from warehouse.ingest.readers import dataset_blocks, read_blocks
+from warehouse.ingest.readers import InputError, dataset_blocks, file_hash, read_blocks, same_hash
 from warehouse.ingest.staging import Task, stage
 from warehouse.settings import outcome_hash
 
@@ -86,13 +86,20 @@ def ingest_batch(
     if unknown:
         msg = f"no [[source]] is called {', '.join(unknown)}; the settings have {sorted(sources)}"
         raise ValueError(msg)
+    for file in files:  # before anything is staged: chunks of other bytes must not be taken for this file's later
+        if file.path is not None:
+            same_hash(file.path, file_hash(file.path), file.file_hash)
     _prepare(work, files, settings)
     tasks = _tasks(files, sources, settings, work)
     rows_read = 0
-    for rows in _staged(tasks, workers if _is_large(files) else 1):
-        rows_read += rows
-        if progress is not None:
-            progress(rows_read)
+    try:
+        for rows in _staged(tasks, workers if _is_large(files) else 1):
+            rows_read += rows
+            if progress is not None:
+                progress(rows_read)
+    except InputError:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
     chunks = sorted(p for p in (work / "chunks").iterdir() if p.suffix != ".part")
     index, signatures = _load_index(chunks, settings.ingest.signature_size, work)
     fates = resolve(index.select("prompt_id", "gold_hash", "pool"), signatures, earlier, settings.ingest, work)

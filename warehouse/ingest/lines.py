@@ -163,12 +163,17 @@ def wide_lines(source: ByteSource, encoding: str) -> Iterator[RawRow]:
     """Lines of an encoding whose line break is not one byte (UTF-16, UTF-32)."""
     decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
     row, tail = 0, ""
-    while data := source.read():
-        *lines, tail = (tail + decoder.decode(data)).split("\n")
-        for line in lines:
-            yield from _wide_line(row, line, encoding)
-            row += 1
-    yield from _wide_line(row, tail + decoder.decode(b"", final=True), encoding)
+    try:
+        while data := source.read():
+            *lines, tail = (tail + decoder.decode(data)).split("\n")
+            for line in lines:
+                yield from _wide_line(row, line, encoding)
+                row += 1
+        tail += decoder.decode(b"", final=True)
+    except UnicodeError as error:  # no byte order mark, say: not even a replacement can be made
+        yield RawRow(row, tail, None, RowError("wrong_encoding", f"not {encoding}: {error}"))
+        return
+    yield from _wide_line(row, tail, encoding)
     if source.error is not None:
         yield RawRow(row + 1, "", None, source.error)
 

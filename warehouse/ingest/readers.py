@@ -33,6 +33,7 @@ __all__ = [
     "read_blocks",
     "read_dataset",
     "read_rows",
+    "same_hash",
 ]
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv")
@@ -71,7 +72,7 @@ def read_blocks(
         raise InputError(msg) from None
     if kind == ".parquet":
         if expected_hash is not None:
-            _same_hash(path, file_hash(path), expected_hash)
+            same_hash(path, file_hash(path), expected_hash)
         yield from parquet_blocks(path, block_rows)
         return
     with HashingFile(path) as file:
@@ -85,7 +86,7 @@ def read_blocks(
         else:
             yield from line_blocks(source, encoding, block_rows)
         if expected_hash is not None:
-            _same_hash(path, file.finish(), expected_hash)
+            same_hash(path, file.finish(), expected_hash)
 
 
 def expand(patterns: str | Sequence[str], base: Path) -> list[Path]:
@@ -124,9 +125,13 @@ def _kind(path: Path) -> str:
     return suffix.lower()
 
 
-def _same_hash(path: Path, found: str, expected: str) -> None:
+def same_hash(path: Path, found: str, expected: str) -> None:
+    """Raise InputError where a file no longer holds what was registered."""
     if found != expected:
-        msg = f"{path}: the file has changed since it was registered (hash {found}, was {expected}); register it anew"
+        msg = (
+            f"{path}: the file has changed since it was registered (hash {found}, was {expected}); put it back, or "
+            "take its batch out with `preppo run --abandon BATCH`: the file as it is now becomes a new batch"
+        )
         raise InputError(msg)
 
 

@@ -150,6 +150,10 @@ def ground_truth(value: Any, spec: FieldSpec | None) -> tuple[str | None, str | 
     """
     if value is None or (isinstance(value, str) and not value.strip()):
         return None, None
+    if isinstance(value, float) and not math.isfinite(value):
+        if math.isnan(value):  # what `json.dumps` and pandas write for a missing number
+            return None, None
+        raise RowError("bad_gold", f"the gold is {value}, which no answer can equal")
     built = spec is not None and (spec.object is not None or spec.value is not None or spec.parse_json)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and not built:
         value = _number(value)

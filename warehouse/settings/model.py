@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 Pool = Literal["original", "new", "eval"]
 Rule = Literal["pre_ppo", "variance", "learnability", "band", "rip", "random", "all"]
@@ -21,6 +22,15 @@ class Section(BaseModel):
     """A part of the settings: immutable, and strict about unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=())
+
+
+def _regular_expression(value: str | None) -> str | None:
+    try:
+        re.compile(value or "")
+    except re.error as error:
+        msg = f"no regular expression: {error}"
+        raise ValueError(msg) from None
+    return value
 
 
 class FieldSpec(Section):
@@ -41,6 +51,11 @@ class FieldSpec(Section):
     map: dict[str, Any] | None = None
     parse_json: bool = False
     default: Any = None
+
+    @field_validator("extract")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        return _regular_expression(value)
 
     @model_validator(mode="after")
     def _one_origin(self) -> FieldSpec:
@@ -74,6 +89,11 @@ class Where(Section):
     not_in: list[Any] | None = None
     not_null: bool | None = None
     matches: str | None = None
+
+    @field_validator("matches")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        return _regular_expression(value)
 
 
 class SourceSettings(Section):
@@ -208,7 +228,7 @@ class RewardSettings(Section):
     """`[reward]`: how rollouts are scored, and what an undecided score means."""
 
     min_scored_share: Share = 0.5  # a prompt with fewer scored rollouts is `unscored`
-    budget_s: Annotated[float, Field(gt=0.0)] = 10.0  # wall clock for one verdict
+    budget_s: Annotated[float, Field(gt=0.0, le=3600.0)] = 10.0  # wall clock for one verdict
     pass_threshold: Share | None = None  # makes pass rates of rewards that are not 0 or 1
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95  # of the pass-rate interval (Jeffreys)
     suspect_gold_agreement: Share = 0.8
@@ -221,15 +241,26 @@ class ArmSettings(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = "main"
     rule: Rule = "pre_ppo"
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.10
-    band: tuple[float, float] = (0.2, 0.8)
+    band: tuple[Share, Share] = (0.2, 0.8)
     policy: str | None = None  # name of the policy whose scores count; default: the first that scored a prompt
     min_samples: Annotated[int, Field(ge=1)] = 1
     max_all_zero_share: Share = 0.5
     drop_suspect_golds: bool = True
     include_original: bool = True
-    floors: dict[str, int] = {}  # domain -> at least so many selected prompts
-    ceilings: dict[str, int] = {}  # domain -> at most so many
+    floors: dict[str, Annotated[int, Field(ge=0)]] = {}  # domain -> at least so many selected prompts
+    ceilings: dict[str, Annotated[int, Field(ge=0)]] = {}  # domain -> at most so many
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> ArmSettings:
+        if self.band[0] > self.band[1]:
+            msg = f"band = {list(self.band)}: the first must not be above the second"
+            raise ValueError(msg)
+        for domain in sorted(self.floors.keys() & self.ceilings.keys()):
+            if self.floors[domain] > self.ceilings[domain]:
+                msg = f"floors.{domain} = {self.floors[domain]} is above ceilings.{domain} = {self.ceilings[domain]}"
+                raise ValueError(msg)
+        return self
 
 
 class SelectionSettings(ArmSettings):
@@ -251,11 +282,14 @@ class SelectionSettings(ArmSettings):
         return self
 
 
+Weight = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+
+
 class PhaseSettings(Section):
     """One phase of the curriculum: domains with weights, and a length."""
 
     name: str
-    domains: dict[str, Annotated[float, Field(gt=0.0)]] | Literal["natural"] = "natural"
+    domains: Annotated[dict[str, Weight], Field(min_length=1)] | Literal["natural"] = "natural"
     share: Annotated[float, Field(gt=0.0, le=10.0)] | None = None  # of the selected prompts
     rows: Annotated[int, Field(ge=1)] | None = None
     repeat: bool = False  # may a prompt recur inside this phase
@@ -271,13 +305,22 @@ class PhaseSettings(Section):
 class CurriculumSettings(Section):
     """`[curriculum]`: domain priority, as phases."""
 
-    phases: list[PhaseSettings] = [
+    phases: Annotated[list[PhaseSettings], Field(min_length=1)] = [
         PhaseSettings(name="code", domains={"code": 1.0}, share=0.1),
         PhaseSettings(name="code_math", domains={"code": 1.0, "math": 1.0}, share=0.2),
         PhaseSettings(name="mixture"),
     ]
     order: Literal["easy_first", "hard_first", "shuffled"] = "shuffled"
     seed: int = 0
+
+    @field_validator("phases")
+    @classmethod
+    def _names_differ(cls, value: list[PhaseSettings]) -> list[PhaseSettings]:
+        names = [p.name for p in value]
+        if len(set(names)) != len(names):
+            msg = f"phase names must differ, got {names}"
+            raise ValueError(msg)
+        return value
 
 
 class EngineSettings(Section):
@@ -291,6 +334,14 @@ class ScheduleSettings(Section):
 
     nightly: str = "0 3 * * *"
     inbox_seconds: Annotated[int, Field(ge=1)] = 30
+
+    @field_validator("nightly")
+    @classmethod
+    def _cron(cls, value: str) -> str:
+        if not re.fullmatch(r"[-\d*,/A-Za-z]+( [-\d*,/A-Za-z]+){4}", value):
+            msg = 'no cron expression of five fields, such as "0 3 * * *"'
+            raise ValueError(msg)
+        return value
 
 
 class StorageSettings(Section):
@@ -324,6 +375,12 @@ class Settings(Section):
         for r in self.rollouts:
             if r.source is not None and r.source not in names:
                 msg = f"rollouts.source: {r.source!r} is not the name of a [[source]]; allowed: {names}"
+                raise ValueError(msg)
+        policies = [*(r.name for r in self.rollouts), *(["policy"] if self.policy.engine != "recorded" else [])]
+        several = {"reasoning360", "skywork"}  # formats whose files name the policies
+        for arm in self.selection.all_arms():
+            if arm.policy not in (None, *policies) and not any(r.format in several for r in self.rollouts):
+                msg = f"selection.policy of arm {arm.name}: no policy is named {arm.policy!r}; allowed: {policies}"
                 raise ValueError(msg)
         for e in self.ingest.evaluation_sets:
             if e.source is not None and e.source not in names:
