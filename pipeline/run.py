@@ -89,7 +89,8 @@ def _say_what_is_odd(project: Project, report: Report, out: Console) -> None:
     """Tell what a person should know and no check blocks."""
     view = project.store.snapshot()
     for path, (count, name) in unmatched(project, view).items():
-        out.print(f"note: {path} has rollouts of {count} prompts that are not there (rejected, or written otherwise), e.g. {name}", soft_wrap=True)
+        odd = f"rollouts of {count} prompts that are not there (rejected, or written otherwise), e.g. {name}"
+        out.print(f"note: {path} has {odd}", soft_wrap=True, markup=False)
     if report.idle:
         return
     for commit in view.live.values():
