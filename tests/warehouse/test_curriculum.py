@@ -128,9 +128,9 @@ def test_a_phase_begins_anew_at_the_end_of_a_domain():
 
 def test_no_prompts_and_no_phases():
     assert lay(selected(), {"name": "all"})[0].height == 0
-    laid, flags = lay(selected(code=2))
+    laid, flags = lay(selected(code=2), {"name": "maths", "domains": {"math": 1.0}})
     assert laid.height == 0
-    assert flags["rule"].to_list() == ["unplaced:code"]
+    assert "unplaced:code" in flags["rule"].to_list()
 
 
 def test_a_prompt_listed_twice_is_refused():

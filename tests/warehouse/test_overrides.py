@@ -41,7 +41,7 @@ def test_an_empty_file_has_no_overrides(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", r"line 2: not JSON \(.+ at column 2\)"),
+        ("{", r"line 2: not JSON that can be used \(.+ column 2"),
         ("[1]", "line 2: has list; each line is an object with exactly prompt_id, field, value, who, why"),
         ('{"prompt_id": "a"}', r"line 2: has \['prompt_id'\]; each line"),
         (line(prompt_id="A" * 32), "line 2: prompt_id 'A{32}' is not an id"),

@@ -70,5 +70,5 @@ def _canonical(value: object) -> object:
     if isinstance(value, list):
         return [_canonical(v) for v in value]
     if isinstance(value, dict):
-        return {canonical_text(k): _canonical(v) for k, v in value.items()}
+        return {k: _canonical(v) for k, v in value.items()}  # two keys must not become one
     return value

@@ -87,7 +87,7 @@ def ingest_batch(
         msg = f"no [[source]] is called {', '.join(unknown)}; the settings have {sorted(sources)}"
         raise ValueError(msg)
     for file in files:  # before anything is staged: chunks of other bytes must not be taken for this file's later
-        if file.path is not None:
+        if file.path is not None and file.path.is_file():
             same_hash(file.path, file_hash(file.path), file.file_hash)
     _prepare(work, files, settings)
     tasks = _tasks(files, sources, settings, work)

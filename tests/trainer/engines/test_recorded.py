@@ -97,7 +97,7 @@ BAD = [
     ({"q": 5, "r": "y"}, "bad_prompt"),
     ({"q": "a", "r": 5}, "bad_response"),
     ({"q": "a", "r": ["y", 5], "s": [1, 1]}, "bad_response"),
-    ({"q": "a", "r": "y", "s": "1"}, "bad_score"),
+    ({"q": "a", "r": "y", "s": "good"}, "bad_score"),
     ('{"q": "a", "r": "y", "s": NaN, "f": null}', "bad_score"),
     ({"q": "a", "r": ["y", "z"], "s": [1]}, "length_mismatch"),
     ({"q": "a", "r": ["y", "z"], "s": 1}, "length_mismatch"),
@@ -156,7 +156,7 @@ def test_a_pass_rate_becomes_its_exact_number_of_ones(tmp_path_factory, pair):
 
 
 def test_pass_rates_that_cannot_be(tmp_path):
-    rows = [{"q": "a", "p": 1.2}, {"q": "b", "p": "0.5"}, {"q": "c", "p": True}, {"q": "d", "p": None}]
+    rows = [{"q": "a", "p": 1.2}, {"q": "b", "p": "half"}, {"q": "c", "p": True}, {"q": "d", "p": None}]
     got = imported(tmp_path, rows, format="pass_rate", rate="p", samples=2)
     assert got.rejected["reason_code"].to_list() == ["bad_rate"] * 3
     unknown = got.rows.select("prompt_id", "recorded_score", "finish_reason").rows()
