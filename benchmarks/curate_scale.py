@@ -519,7 +519,7 @@ plain train file, no release.
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["100k", "300k", "1m"])
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS))
     parser.add_argument("--append", action="store_true", help="keep the sizes that the results already have")
     parser.add_argument("--dry", action="store_true", help="print, but leave the results as they are")

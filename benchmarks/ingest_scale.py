@@ -18,6 +18,7 @@ decisions or rejected rows, and removes near and exact copies in one pass.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -369,9 +370,10 @@ def _cell(value: list[int] | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[100_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--peer", help="a Python that has datatrove")
+    own = sys.executable if importlib.util.find_spec("datatrove") else None
+    parser.add_argument("--peer", default=own, help="a Python that has datatrove; default: this one, where it does")
     parser.add_argument("--append", action="store_true", help="keep the other sizes of earlier results")
     parser.add_argument("--keep", type=Path, help="a folder that keeps the rows and tables")
     parser.add_argument("--run-in", type=Path, help=argparse.SUPPRESS)
