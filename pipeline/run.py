@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -117,10 +120,22 @@ def _show_release(project: Project, out: Console) -> None:
     prompt = release.train().select("prompt_id").head(1).collect()
     example = prompt.item()[:12] if prompt.height else "PROMPT"
     out.print("\nthree things to try next:", highlight=False)
+    preppo = _as_typed()
     for command, why in (
-        (f"preppo explain {example}", "the whole story of the first prompt of the release"),
-        ('preppo sql "select reason, count(*) from selection group by 1 order by 2 desc"', "why prompts are in or out"),
-        ("preppo ui", "assets, checks and plots in Dagster"),
+        (f"{preppo} explain {example}", "the whole story of the first prompt of the release"),
+        (
+            f'{preppo} sql "select reason, count(*) from selection group by 1 order by 2 desc"',
+            "why prompts are in or out",
+        ),
+        (f"{preppo} ui", "assets, checks and plots in Dagster"),
     ):
         out.print(f"  {command}", style="bold", highlight=False, soft_wrap=True)
         out.print(f"      {why}", highlight=False)
+
+
+def _as_typed() -> str:
+    """Return the command as a person can type it here: by name where the shell finds it, else by its path."""
+    own = Path(sys.executable).with_name("preppo")
+    if shutil.which("preppo") is not None or not own.is_file():
+        return "preppo"
+    return str(own.relative_to(Path.cwd())) if own.is_relative_to(Path.cwd()) else str(own)
