@@ -4,8 +4,8 @@
 folder for what each verifier accepts.
 """
 
-from verifiers.contract import Status, Task, Verdict
+from verifiers.contract import Part, Status, Task, Verdict
 from verifiers.pool import VerifierPool, verify
 from verifiers.registry import available, version
 
-__all__ = ["Status", "Task", "Verdict", "VerifierPool", "available", "verify", "version"]
+__all__ = ["Part", "Status", "Task", "Verdict", "VerifierPool", "available", "verify", "version"]

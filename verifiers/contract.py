@@ -48,6 +48,22 @@ class Task:
     finish_reason: str = "stop"
 
 
+class Part(NamedTuple):
+    """One of several requirements that a verdict joins: a verifier of `all`, or one constraint of `instructions`.
+
+    Attributes:
+        name: the verifier, or the constraint's id.
+        status: see `Status`.
+        score: in [0, 1], or None when this part could not be decided.
+        detail: what went wrong, or which rule decided.
+    """
+
+    name: str
+    status: Status
+    score: float | None
+    detail: str
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a verifier says of one task.
@@ -61,6 +77,7 @@ class Verdict:
         verifier: the name asked for.
         version: the version of that verifier; empty when the name is unknown.
         elapsed_ms: time spent on this task; the only field that differs between repetitions.
+        parts: what was found for each requirement, in the gold's order; empty where there is only one.
     """
 
     status: Status
@@ -70,6 +87,7 @@ class Verdict:
     verifier: str
     version: str
     elapsed_ms: float
+    parts: tuple[Part, ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -79,6 +97,7 @@ class Outcome(NamedTuple):
     extracted: str | None
     detail: str
     score: float | None = None
+    parts: tuple[Part, ...] = ()
 
 
 class Deferred(NamedTuple):

@@ -94,7 +94,7 @@ class VerifierPool:
             found = result.outcome
             extracted = first.extracted if found.extracted is None else found.extracted
             detail = f"{first.detail}: {found.detail}" if first.detail else found.detail
-            outcome = Outcome(found.status, extracted, detail, found.score)
+            outcome = Outcome(found.status, extracted, detail, found.score, found.parts)
             verdicts[position] = _verdict(tasks[position].verifier, entry, outcome, elapsed_ms + result.seconds * 1000)
 
 
@@ -161,13 +161,14 @@ def _malformed(task: Task) -> str | None:
 
 
 def _verdict(name: str, entry: Verifier | None, outcome: Outcome, elapsed_ms: float) -> Verdict:
-    status, extracted, detail, score = outcome
+    status, extracted, detail, score, parts = outcome
     if status is not Status.partial:
         score = FIXED_SCORES.get(status)
     if extracted is not None:
         extracted = _storable(extracted[:MAX_EXTRACTED])
     version = "" if entry is None else entry.version
-    return Verdict(status, score, extracted, _storable(detail), str(name), version, elapsed_ms)
+    parts = tuple(part._replace(detail=_storable(part.detail)) for part in parts)
+    return Verdict(status, score, extracted, _storable(detail), str(name), version, elapsed_ms, parts)
 
 
 def _storable(text: str) -> str:

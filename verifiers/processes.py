@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from verifiers.contract import Outcome, Status, Verifier
+from verifiers.contract import Outcome, Part, Status, Verifier
 
 START_LIMIT_S = 120.0
 _ROOT = str(Path(__file__).resolve().parent.parent)
@@ -221,8 +221,9 @@ def _result(message: Any, worker: Worker) -> Result:
     seconds = time.monotonic() - worker.started
     if isinstance(message, dict):
         return Result(Outcome(Status.error, None, f"the verifier failed: {message['error']}"), seconds)
-    status, extracted, detail, score = message
-    return Result(Outcome(Status(status), extracted, detail, score), seconds)
+    status, extracted, detail, score, parts = message
+    found = tuple(Part(name, Status(of), points, why) for name, of, points, why in parts)
+    return Result(Outcome(Status(status), extracted, detail, score, found), seconds)
 
 
 def _timeout(job: Job, worker: Worker) -> Result:

@@ -1,7 +1,7 @@
 """The program of a worker process: one job a line on standard input, one result a line on standard output.
 
 A job is `{"work": "module:function", "payload": ..., "budget_s": s, "memory_mb": m}`; a result is `[status,
-extracted, detail, score]`, or `{"error": "..."}` when the function raised. The first line out is
+extracted, detail, score, parts]`, or `{"error": "..."}` when the function raised. The first line out is
 `{"ready": true}`. The parent kills the process when a budget is spent; should the parent be gone, the
 kernel's alarm ends a job that still runs, and the end of standard input ends an idle worker.
 """
