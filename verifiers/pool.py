@@ -34,8 +34,7 @@ class VerifierPool:
             message = f"workers must be at least 1, not {workers}"
             raise ValueError(message)
         self.workers = len(os.sched_getaffinity(0)) if workers is None else workers
-        paths = sorted({entry.work for entry in REGISTRY.values() if entry.work is not None})
-        self._runner = Runner(self.workers, paths)
+        self._runner = Runner(self.workers)
         self._lock = threading.Lock()
 
     def verify(self, tasks: Sequence[Task]) -> list[Verdict]:

@@ -1,10 +1,21 @@
 """The verifiers by name. A new one is one module with a `VERIFIER` entry, and one line here."""
 
-from verifiers import choice, exact, math, numeric
+from verifiers import choice, code, countdown, exact, json_schema, knights_and_knaves, math, numeric, regex
 from verifiers.contract import Verifier
 
 REGISTRY: dict[str, Verifier] = {
-    entry.name: entry for entry in (choice.VERIFIER, exact.VERIFIER, math.VERIFIER, numeric.VERIFIER)
+    entry.name: entry
+    for entry in (
+        choice.VERIFIER,
+        code.VERIFIER,
+        countdown.VERIFIER,
+        exact.VERIFIER,
+        json_schema.VERIFIER,
+        knights_and_knaves.VERIFIER,
+        math.VERIFIER,
+        numeric.VERIFIER,
+        regex.VERIFIER,
+    )
 }
 
 

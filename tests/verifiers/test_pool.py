@@ -19,7 +19,7 @@ from verifiers.registry import REGISTRY
 
 
 def test_the_public_surface():
-    assert verifiers.__all__ == ["Status", "Task", "Verdict", "VerifierPool", "available", "verify", "version"]
+    assert verifiers.__all__ == ["Part", "Status", "Task", "Verdict", "VerifierPool", "available", "verify", "version"]
     assert all(hasattr(verifiers, name) for name in verifiers.__all__)
 
 
@@ -59,7 +59,7 @@ def test_one_verdict_per_task_in_order():
         (Task("math", "5", "NaN"), "bad_gold", None, "not JSON"),
         (Task("math", "5", "[" * 100_000), "bad_gold", None, "not JSON"),
         (Task("math", "5", "null"), "bad_gold", None, "not an answer"),
-        (Task("nope", "5", '"5"'), "error", None, "no verifier 'nope'; available: choice, exact, math, numeric"),
+        (Task("nope", "5", '"5"'), "error", None, "no verifier 'nope'; available: choice, code"),
         (Task("math", None, '"5"'), "error", None, "response must be text"),
         (Task("math", "5", 5), "error", None, "ground_truth must be"),
         (Task("math", "5", '"5"', budget_s=-1), "error", None, "budget_s"),

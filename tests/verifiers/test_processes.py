@@ -31,7 +31,7 @@ def on_path(monkeypatch):
 
 @pytest.fixture
 def runner(on_path) -> Iterator[Runner]:
-    made = Runner(2, [WORK])
+    made = Runner(2)
     yield made
     made.close()
 
@@ -92,7 +92,7 @@ def test_what_a_library_prints_is_no_result(runner):
 
 
 def test_a_worker_that_cannot_start_gives_errors_and_a_reason(on_path):
-    runner = Runner(2, ["no_such_module:work"])
+    runner = Runner(2)
     results = runner.run([job("none", work="no_such_module:work"), job("none", work="no_such_module:work")])
     assert statuses(results) == ["error", "error"]
     assert "no_such_module" in results[0].outcome.detail
@@ -112,7 +112,7 @@ def test_workers_end_with_a_parent_that_is_killed():
         "from verifiers import Task, VerifierPool\n"
         "pool = VerifierPool(1)\n"
         "pool.verify([Task('math', 'the answer is x+x', '\"2x\"')])\n"
-        "print(pool._runner.workers[0].process.pid, flush=True)\n"
+        "print(pool._runner._server.process.pid, flush=True)\n"
         "import time; time.sleep(60)\n"
     )
     root = Path(__file__).parents[2]

@@ -1,0 +1,218 @@
+"""A child of its own namespaces: processes, files, network, users; no capabilities, no way to make further ones.
+
+Every solution gets one, so that nothing of it, not a file, a process, a segment of shared memory or a socket, is there
+when the next one starts. The layer around it is bubblewrap's.
+"""
+
+import ctypes
+import errno
+import functools
+import os
+import platform
+import resource
+import signal
+import struct
+import threading
+from typing import Any
+
+PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 4, 22, 38
+PR_SET_CHILD_SUBREAPER = 36
+CHILD_CLEARTID, CHILD_SETTID = 0x00200000, 0x01000000
+NEW_MOUNTS, NEW_CGROUP, NEW_UTS, NEW_IPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
+NEW_USER, NEW_PID, NEW_NET = 0x10000000, 0x20000000, 0x40000000
+ANY_NAMESPACE = NEW_MOUNTS | NEW_CGROUP | NEW_UTS | NEW_IPC | NEW_USER | NEW_PID | NEW_NET
+MS_NOSUID, MS_NODEV, MS_BIND = 2, 4, 4096
+TMP_MB = 16
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_held = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock, which a child could not take again
+
+# Calls that no solution needs and that have opened kernels before: numbers on x86_64 and aarch64.
+_REFUSED = {
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425),
+    "keyctl": (250, 219),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "open_by_handle_at": (304, 265),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "mount_setattr": (442, 442),
+    "shmget": (29, 194),
+    "semget": (64, 190),
+    "msgget": (68, 186),
+    "mq_open": (240, 180),
+    "kexec_load": (246, 104),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "quotactl": (179, 60),
+    "syslog": (103, 116),
+}
+_CLONE, _CLONE3, _SOCKET = (56, 220), (435, 435), (41, 198)
+_ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
+SUPPORTED = platform.machine() in _ARCHITECTURES
+_COLUMN, _ARCHITECTURE = _ARCHITECTURES.get(platform.machine(), (0, 0))
+
+# System V objects outlive a process, and so may what a network namespace holds. A child would need namespaces of its
+# own for them, or must be unable to make any. The filter sees to the second, as the first costs more than all the rest.
+OWN_NAMESPACES = NEW_USER | NEW_MOUNTS | NEW_PID
+
+
+def fork_isolated() -> int:
+    """Fork into fresh namespaces. Returns 0 in the child, which is process 1 of its own, and the child's id here.
+
+    Raises:
+        OSError: the kernel refuses a namespace.
+    """
+    read, write = os.pipe()
+    child = fork_lightly(OWN_NAMESPACES)
+    if child == 0:
+        os.close(write)
+        os.read(read, 1)  # until the ids are mapped; a parent that fails kills instead
+        os.close(read)
+        return 0
+    try:
+        user, group = os.getuid(), os.getgid()
+        for name, content in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{user} {user} 1"),
+            ("gid_map", f"{group} {group} 1"),
+        ):
+            with open(f"/proc/{child}/{name}", "w") as file:  # noqa: PTH123 - on the path of every solution
+                file.write(content)
+    except OSError:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+    finally:
+        os.close(read)
+        os.close(write)
+    return child
+
+
+def fork_lightly(namespaces: int = 0) -> int:
+    """Fork without what Python does after a fork, which costs more than the fork: this process has one thread.
+
+    The thread id that libc keeps is brought up to date by the kernel, as libc's own fork has it done.
+    """
+    address = _thread_id_address()
+    flags = namespaces | signal.SIGCHLD | CHILD_SETTID | CHILD_CLEARTID
+    last = (address, 0) if platform.machine() == "x86_64" else (0, address)
+    child = int(_held.syscall(_CLONE[_COLUMN], flags, 0, 0, *last))
+    if child < 0:
+        raise OSError(ctypes.get_errno(), f"clone: {os.strerror(ctypes.get_errno())}")
+    return child
+
+
+@functools.cache
+def _thread_id_address() -> int:
+    """Return where libc keeps the id of this thread: 16 bytes before its list of robust locks."""
+    head, size = ctypes.c_size_t(), ctypes.c_size_t()
+    number = (274, 100)[_COLUMN]
+    _check(_libc.syscall(number, 0, ctypes.byref(head), ctypes.byref(size)), "get_robust_list")
+    address = head.value - 16
+    if ctypes.c_int.from_address(address).value != threading.get_native_id():
+        raise OSError(errno.ENOSYS, "this C library keeps its thread id elsewhere")
+    return address
+
+
+def enter() -> None:
+    """In the child: private scratch folders, nothing of /proc, no capabilities, a filter on system calls."""
+    scratch = f"size={TMP_MB}m,nr_inodes=1024,mode=1777".encode()
+    _check(_libc.mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, scratch), "mount")
+    _check(_libc.mount(b"/sandbox/nothing", b"/proc", None, MS_BIND, None), "mount")
+    os.chdir("/tmp")
+    drop_capabilities()
+    filter_calls()
+
+
+def drop_capabilities() -> None:
+    """Give up every capability; no exec can give one back."""
+    header = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0))
+    data = ctypes.create_string_buffer(24)
+    _check(_libc.capset(header, data), "capset")
+    _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+
+
+def filter_calls() -> None:
+    """Refuse the calls of `_REFUSED`, every new namespace, and sockets but for AF_UNIX."""
+    _check(_libc.prctl(PR_SET_SECCOMP, 2, _filter(), 0, 0), "seccomp")
+
+
+@functools.cache
+def _filter() -> Any:
+    program = _program(sorted(numbers[_COLUMN] for numbers in _REFUSED.values()))
+    code = ctypes.create_string_buffer(b"".join(program))
+    descriptor = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(program), ctypes.addressof(code)))
+    descriptor.code = code  # type: ignore[attr-defined]  # kept alive
+    return descriptor
+
+
+def _program(refused: list[int]) -> list[bytes]:
+    load, equal, greater, bits, answer = 0x20, 0x15, 0x35, 0x45, 0x06
+    allow, kill = 0x7FFF0000, 0x80000000
+    refuse, unknown = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+
+    def step(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
+        return struct.pack("HBBI", code, yes, no, value)
+
+    program = [
+        step(load, 4),
+        step(equal, _ARCHITECTURE, 1, 0),
+        step(answer, kill),
+        step(load, 0),
+        step(greater, 0x40000000, 0, 1),  # the x32 numbers of x86_64
+        step(answer, kill),
+        step(equal, _CLONE3[_COLUMN], 0, 1),  # its flags are behind a pointer: libc falls back to clone
+        step(answer, unknown),
+        step(equal, _CLONE[_COLUMN], 0, 4),
+        step(load, 16),
+        step(bits, ANY_NAMESPACE, 0, 1),
+        step(answer, refuse),
+        step(answer, allow),
+        step(equal, _SOCKET[_COLUMN], 0, 4),
+        step(load, 16),
+        step(equal, 1, 1, 0),  # AF_UNIX
+        step(answer, refuse),
+        step(answer, allow),
+    ]
+    for number in refused:
+        program += [step(equal, number, 0, 1), step(answer, refuse)]
+    return [*program, step(answer, allow)]
+
+
+def limit(limits: dict[str, int]) -> None:
+    """Set resource limits, soft and hard: names as in `resource`, without `RLIMIT_`."""
+    for name, value in limits.items():
+        kind = getattr(resource, f"RLIMIT_{name}")
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (value, value))
+
+
+def become(user: int) -> None:
+    """Leave host uid 0 for good, and stay able to map the ids of children."""
+    _filter()
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    _check(_libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
+    _check(_libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "subreaper")
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
