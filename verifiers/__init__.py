@@ -5,7 +5,7 @@ folder for what each verifier accepts.
 """
 
 from verifiers.contract import Part, Status, Task, Verdict
-from verifiers.pool import VerifierPool, verify
+from verifiers.pool import VerifierPool, check_gold, verify
 from verifiers.registry import available, version
 
-__all__ = ["Part", "Status", "Task", "Verdict", "VerifierPool", "available", "verify", "version"]
+__all__ = ["Part", "Status", "Task", "Verdict", "VerifierPool", "available", "check_gold", "verify", "version"]

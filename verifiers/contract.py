@@ -130,6 +130,7 @@ class Verifier:
             process which is killed when the budget is spent. None when `check` always decides.
         budget_s: default wall-clock seconds for `work`.
         memory_mb: address space that `work` may use, in MiB; None for no limit.
+        sandboxed: whether `work` runs code of the response, so that it needs isolation, or a host that has it.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Verifier:
     work: str | None = None
     budget_s: float = 5.0
     memory_mb: int | None = 2048
+    sandboxed: bool = False
 
     @property
     def needs_worker(self) -> bool:

@@ -11,9 +11,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from verifiers import composite
 from verifiers.contract import FIXED_SCORES, BadGold, Deferred, Outcome, Status, Task, Verdict, Verifier
 from verifiers.processes import Job, Runner
 from verifiers.registry import REGISTRY, unknown
+
+SANDBOXES = ("bubblewrap", "http", "unsafe")
+SANDBOX_VARIABLE = "PREPPO_SANDBOX"
+"""How the workers learn of it."""
 
 MAX_EXTRACTED = 1_000
 """Characters of an extracted answer that are kept in a verdict."""
@@ -27,35 +32,73 @@ class VerifierPool:
 
     Args:
         workers: processes for what cannot be decided here; None takes one per usable CPU.
+        sandbox: how code of a response is run: `bubblewrap`, or `http` for the reward server at `url`, or `unsafe` for
+            no isolation at all. Where bubblewrap is missing, such tasks are refused: status `error`, no score.
+        url: of the reward server, with `http`.
+
+    Raises:
+        ValueError: fewer than one worker, an unknown sandbox, or `http` without a url.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, *, sandbox: str = "bubblewrap", url: str | None = None) -> None:
         if workers is not None and workers < 1:
             message = f"workers must be at least 1, not {workers}"
             raise ValueError(message)
+        if sandbox not in SANDBOXES:
+            message = f"sandbox must be one of {', '.join(SANDBOXES)}, not {sandbox!r}"
+            raise ValueError(message)
+        if sandbox == "http" and not url:
+            message = 'sandbox = "http" needs the url of a reward server'
+            raise ValueError(message)
         self.workers = len(os.sched_getaffinity(0)) if workers is None else workers
-        self._runner = Runner(self.workers)
+        self._runner = Runner(self.workers, {SANDBOX_VARIABLE: sandbox})
+        self._remote = _remote(str(url)) if sandbox == "http" else None
         self._lock = threading.Lock()
 
     def verify(self, tasks: Sequence[Task]) -> list[Verdict]:
         """Return one verdict per task, in the same order; nothing that a task holds makes it raise."""
         golds: dict[tuple[str, str], Any] = {}
+        flat: list[Task] = []
+        spans: list[slice | None] = []  # where the parts of a composite are; None for a task of its own
+        for task in tasks:
+            parts = _parts(task, golds)
+            spans.append(None if parts is None else slice(len(flat), len(flat) + len(parts)))
+            flat += [task] if parts is None else parts
+        verdicts = self._verify(flat, golds)
+        if len(flat) == len(tasks) and not any(spans):
+            return verdicts
+        joined, at = [], 0
+        for task, span in zip(tasks, spans, strict=True):
+            found = verdicts[at : at + 1] if span is None else verdicts[span]
+            at += len(found)
+            joined.append(found[0] if span is None else _joined(task, found))
+        return joined
+
+    def _verify(self, tasks: Sequence[Task], golds: dict[tuple[str, str], Any]) -> list[Verdict]:
         verdicts: list[Verdict | None] = []
         deferred: list[tuple[int, Verifier, Deferred, Job, float]] = []
+        remote: list[int] = []
         clock = time.perf_counter
         for position, task in enumerate(tasks):
             started = clock()
             entry = REGISTRY.get(task.verifier) if isinstance(task.verifier, str) else None
             outcome = decide(task, entry, golds)
             elapsed_ms = (clock() - started) * 1000
-            if isinstance(outcome, Deferred):
-                assert entry is not None
+            if not isinstance(outcome, Deferred):
+                verdicts.append(_verdict(task.verifier, entry, outcome, elapsed_ms))
+                continue
+            assert entry is not None
+            verdicts.append(None)
+            if entry.sandboxed and self._remote is not None:
+                remote.append(position)
+            else:
                 budget_s = entry.budget_s if task.budget_s is None else float(task.budget_s)
                 job = Job(entry, outcome.payload, budget_s)
                 deferred.append((position, entry, outcome, job, elapsed_ms))
-                verdicts.append(None)
-            else:
-                verdicts.append(_verdict(task.verifier, entry, outcome, elapsed_ms))
+        if remote:
+            assert self._remote is not None
+            for position, verdict in zip(remote, self._remote.verify([tasks[at] for at in remote]), strict=True):
+                verdicts[position] = verdict
         if deferred:
             self._decide_deferred(tasks, verdicts, deferred)
         return [verdict for verdict in verdicts if verdict is not None]
@@ -68,6 +111,8 @@ class VerifierPool:
         """End the workers. The pool may be used again: new ones start when needed."""
         with self._lock:
             self._runner.close()
+            if self._remote is not None:
+                self._remote.close()
 
     def __enter__(self) -> Self:
         return self
@@ -97,6 +142,12 @@ class VerifierPool:
             verdicts[position] = _verdict(tasks[position].verifier, entry, outcome, elapsed_ms + result.seconds * 1000)
 
 
+def _remote(url: str) -> Any:
+    from verifiers.remote import RemoteVerifier  # its HTTP client is imported by those who use it
+
+    return RemoteVerifier(url)
+
+
 def decide(task: Task, entry: Verifier | None, golds: dict[tuple[str, str], Any]) -> Outcome | Deferred:
     """Decide one task as far as this process can. `golds` holds what was parsed for earlier tasks of the batch."""
     if entry is None:
@@ -114,6 +165,31 @@ def decide(task: Task, entry: Verifier | None, golds: dict[tuple[str, str], Any]
         return entry.check(task.response, gold, task.prompt)
     except Exception as error:  # a defect of ours must cost one null score, not the batch
         return Outcome(Status.error, None, f"the verifier failed: {type(error).__name__}: {error}"[:300])
+
+
+def _parts(task: Task, golds: dict[tuple[str, str], Any]) -> list[Task] | None:
+    """Return the tasks that a composite consists of; None for any other, and for one with a bad gold."""
+    if task.verifier != composite.NAME or _malformed(task) is not None:
+        return None
+    gold = _gold(task, REGISTRY[composite.NAME], golds)
+    return None if isinstance(gold, BadGold) or task.finish_reason != "stop" else composite.expand(task, gold)
+
+
+def _joined(task: Task, found: Sequence[Verdict]) -> Verdict:
+    elapsed_ms = sum(verdict.elapsed_ms for verdict in found)
+    return _verdict(task.verifier, REGISTRY[composite.NAME], composite.join(found), elapsed_ms)
+
+
+def check_gold(task: Task) -> str | None:
+    """Return why the ground truth of a task cannot be used, or None. Runs no code; the response does not matter."""
+    entry = REGISTRY.get(task.verifier) if isinstance(task.verifier, str) else None
+    if entry is None:
+        return unknown(task.verifier)
+    ground_truth: object = task.ground_truth
+    if not isinstance(ground_truth, str | None):
+        return f"ground_truth must be JSON text or None, not {type(ground_truth).__name__}"
+    gold = _gold(task, entry, {})
+    return str(gold) if isinstance(gold, BadGold) else None
 
 
 def _gold(task: Task, entry: Verifier, golds: dict[tuple[str, str], Any]) -> Any:
