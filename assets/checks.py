@@ -21,12 +21,14 @@ UNDECIDED = ("truncated", "timeout", "bad_gold", "error")
 
 
 def compared_prompts(view: Snapshot) -> list[Commit]:
-    """Return the commits of prompts that were compared with evaluation sets; none may be selected from before that.
+    """Return the commits of prompts that may be selected from: compared with evaluation sets, their golds checked.
 
     A batch can be half way: another run is at it, or the last one failed there.
     """
     compared = {c.batch: c.inputs["prompts"] for c in view.of_stage("contamination")}
-    return [c for c in view.of_stage("prompts") if compared.get(c.batch) == c.data_version]
+    checked = {c.batch for c in view.of_stage("gold_checks")}
+    ready = view.of_stage("prompts")
+    return [c for c in ready if compared.get(c.batch) == c.data_version and c.batch in checked]
 
 
 def _rows(scan: pl.LazyFrame) -> int:
@@ -139,6 +141,11 @@ def _positions_dense(_run: Run, _written: Written, writer: StageWriter) -> Findi
     return _none(int(gaps), "gaps or repeats among the positions")
 
 
+def _bad_gold_share(_run: Run, written: Written, _writer: StageWriter) -> Finding:
+    return _share(written.counts["bad_golds"], written.counts["golds"], 0.05, "golds cannot be used by their verifier")
+
+
+GOLD_CHECKS = (Check("bad_gold_share", "Verifiers can use nearly every gold", _bad_gold_share, blocking=False),)
 PROMPT_CHECKS = (
     Check("rows_accounted", "Rows read = prompts + rejected rows, recounted from what was written", _rows_accounted),
     Check("signatures_complete", "Every prompt has a signature for later batches", _signatures_complete),

@@ -46,8 +46,18 @@ def _closure(root: str) -> set[str]:
         found.add(module)
         todo += _imports(module)
         if module in _WHOLE:  # its worker processes import their modules by name
-            todo += [f"{module}.{p.stem}" for p in _path(module).parent.glob("*.py") if p.stem != "__init__"]
+            folder = _path(module).parent
+            todo += [
+                _dotted(p.relative_to(folder.parent))
+                for p in folder.rglob("*.py")
+                if p.parent != folder or p.stem != "__init__"
+            ]
     return found
+
+
+def _dotted(path: Path) -> str:
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from assets import (
     contamination,
     curriculum,
     difficulty,
+    gold_checks,
     prompts,
     recorded,
     references,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 BATCH_STAGES = (
     prompts.STAGE,
     contamination.STAGE,
+    gold_checks.STAGE,
     rollouts.STAGE,
     verdicts.STAGE,
     references.STAGE,

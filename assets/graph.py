@@ -9,6 +9,7 @@ from assets import (
     contamination,
     curriculum,
     difficulty,
+    gold_checks,
     prompts,
     recorded,
     references,
@@ -160,6 +161,13 @@ ASSETS = [
         kinds=POLARS,
         about="Prompts that overlap with an evaluation set, with the item they overlap with.",
     ),
+    batch_asset(
+        gold_checks.STAGE,
+        deps=["prompts"],
+        group="ingest",
+        kinds={"python", "deltalake"},
+        about="Golds that their verifier cannot use, with the reason: their prompts are not rolled out.",
+    ),
     corpus_asset(
         recorded.STAGE,
         deps=[],
@@ -169,7 +177,7 @@ ASSETS = [
     ),
     batch_asset(
         rollouts.STAGE,
-        deps=["prompts", "recorded_rollouts"],
+        deps=["prompts", "gold_checks", "recorded_rollouts"],
         group="rollout",
         kinds=MODEL,
         about="Samples of every policy: generated here, or imported from what the user already has.",
@@ -204,7 +212,7 @@ ASSETS = [
     ),
     corpus_asset(
         selection.STAGE,
-        deps=[_all("prompts"), _all("contamination"), _all("difficulty")],
+        deps=[_all("prompts"), _all("contamination"), _all("gold_checks"), _all("difficulty")],
         group="curate",
         kinds=POLARS,
         about="Every prompt kept or dropped by each arm, with rule, value and threshold.",

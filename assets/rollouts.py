@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from assets.gold_checks import unusable
 from assets.policies import engine_for, own_policy_id, recorded_policy_id
 from assets.progress import report
 from assets.recorded import matches, recorded_prompts, recorded_rows
@@ -31,8 +32,8 @@ RECORDED_CHUNK = 20_000  # prompts
 
 def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
     """Return one build a policy that has, or should get, rollouts of this batch."""
-    prompts = view.commit("prompts", batch)
-    if prompts is None:
+    prompts, checked = view.commit("prompts", batch), view.commit("gold_checks", batch)
+    if prompts is None or checked is None:
         return []
     recorded = matches(project, view, batch)
     found = [
@@ -53,15 +54,17 @@ def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
             {n: [i.key for i in files] for n, files in recorded.items()} if policy.when == "missing" else {}
         )
         inputs = {"prompts": prompts.data_version, "policy": policy.model, "recorded": taken}
+        inputs["gold_checks"] = checked.data_version
         found.append(Build("rollouts", batch, inputs, STAGE.code_version, outcome_hash(policy), variant=own))
     return found
 
 
 def _targets(project: Project, view: Snapshot, batch: str) -> pl.DataFrame:
-    """Return the prompts to generate for, sorted by id: prompt_id."""
+    """Return the prompts to generate for, sorted by id: prompt_id. Those whose gold cannot be used are left out."""
     policy = project.settings.policy
     prompts = view.scan_builds("prompts", [view.live["prompts", batch, ""]])
-    wanted = prompts.filter(pl.col("pool").is_in(policy.pools)).select("prompt_id", "source").collect()
+    usable = prompts.join(unusable(view, batch), on="prompt_id", how="anti")
+    wanted = usable.filter(pl.col("pool").is_in(policy.pools)).select("prompt_id", "source").collect()
     if policy.when == "missing":
         wanted = wanted.join(recorded_prompts(project, view, batch), on="prompt_id", how="anti")
     wanted = wanted.sort("prompt_id")

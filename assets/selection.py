@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from warehouse.settings import ArmSettings
     from warehouse.store import Snapshot, StageWriter
 
-STAGES = ("prompts", "contamination", "difficulty")
+STAGES = ("prompts", "contamination", "gold_checks", "difficulty")
 SELECTION_FIELDS = ("selected", "domain", "split", "pool", "suspect_gold")
 
 
@@ -80,6 +80,9 @@ def candidates(project: Project, view: Snapshot, arm: ArmSettings) -> pl.LazyFra
         .drop("evaluated", "other_gold")
         .join(dirty, on="prompt_id", how="left")
         .with_columns(pl.col("contaminated_by").is_not_null().alias("contaminated"))
+        .join(view.scan("gold_checks").select("prompt_id", "problem"), on="prompt_id", how="left")
+        .with_columns(pl.col("problem").is_not_null().alias("bad_gold"))
+        .drop("problem")
         .join(_one_policy(project, view, arm), on="prompt_id", how="left")
     )
     said = overrides(project).filter(pl.col("field").is_in(SELECTION_FIELDS))

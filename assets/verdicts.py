@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -74,7 +75,7 @@ def _ranges(sizes: pl.DataFrame) -> Iterator[tuple[str, str]]:
 
 
 def _verify(
-    chunk: pl.DataFrame, old: pl.DataFrame | None, known: dict[str, str], pool: VerifierPool, budget_s: float
+    chunk: pl.DataFrame, old: pl.DataFrame | None, known: dict[str, str], pool: VerifierPool, budget_s: float | None
 ) -> pl.DataFrame:
     names = ("verifier", "ground_truth", "response", "finish_reason")
     code = code_version("verifiers")
@@ -96,7 +97,7 @@ def _verify(
 
 
 def _frame(verdicts: list[Verdict]) -> pl.DataFrame:
-    rows = [(v.version, str(v.status), v.score, None, v.extracted, v.detail, v.elapsed_ms) for v in verdicts]
+    rows = [(v.version, str(v.status), v.score, _parts(v), v.extracted, v.detail, v.elapsed_ms) for v in verdicts]
     schema = {
         "verifier_version": pl.String,
         "status": pl.String,
@@ -107,6 +108,11 @@ def _frame(verdicts: list[Verdict]) -> pl.DataFrame:
         "elapsed_ms": pl.Float64,
     }
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _parts(verdict: Verdict) -> str | None:
+    """Return the parts of a verdict as JSON text: a list of objects of name, status, score and detail."""
+    return json.dumps([part._asdict() for part in verdict.parts], ensure_ascii=False) if verdict.parts else None
 
 
 STAGE = Stage("verdicts", "verdicts", builds, write, __name__, checks=VERDICT_CHECKS)

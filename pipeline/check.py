@@ -14,7 +14,7 @@ from assets.golds import overrides
 from assets.policies import own_policy_id
 from trainer.engines.recorded import stream_recorded
 from trainer.engines.weights import ModelError
-from verifiers import available
+from verifiers import Task, available, check_gold
 from warehouse.curation.overrides import OverrideError
 from warehouse.ingest.fields import RowError
 from warehouse.ingest.raw import InputError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from assets.project import Project
     from warehouse.ingest.raw import RawRow
+    from warehouse.ingest.rows import Prompt
     from warehouse.settings import RolloutsSettings, SourceSettings
 
 COUNT_UP_TO = 1_000_000
@@ -46,6 +47,8 @@ class SourceReport:
     filtered: int = 0
     chars: int = 0
     golds: int = 0
+    bad_golds: int = 0
+    bad_gold: str = ""  # the first
     domains: set[str] = field(default_factory=set)
     verifiers: set[str] = field(default_factory=set)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -82,6 +85,9 @@ def check_sources(project: Project, rows: int) -> CheckReport:
                 f"source {s.name}: none of {s.rows} rows can be used: {next(iter(s.reasons.values()))}"
             )
         report.notes += [f"source {s.name}: {code}, for example: {text}" for code, text in sorted(s.reasons.items())]
+        if s.bad_golds:
+            told = f"source {s.name}: {s.bad_golds} of {s.golds} golds cannot be used, for example {s.bad_gold}"
+            (report.problems if s.bad_golds == s.golds else report.notes).append(told)
         unknown = sorted(s.verifiers - set(available()))
         if unknown:
             report.notes.append(
@@ -161,6 +167,16 @@ def _look(report: SourceReport, source: SourceSettings, project: Project, rows: 
         report.domains.add(found.domain)
         if found.verifier is not None:
             report.verifiers.add(found.verifier)
+            _look_at_gold(report, found, row.row)
+
+
+def _look_at_gold(report: SourceReport, found: Prompt, row: int) -> None:
+    if found.verifier not in available() or found.ground_truth is None:
+        return
+    problem = check_gold(Task(str(found.verifier), "", found.ground_truth))
+    if problem is not None:
+        report.bad_golds += 1
+        report.bad_gold = report.bad_gold or f"row {row}: {problem}"
 
 
 def _estimate(project: Project, report: CheckReport) -> None:

@@ -2,7 +2,16 @@
 
 import dagster as dg
 
-BATCH_STAGES = ("prompts", "contamination", "rollouts", "verdicts", "references", "rewards", "difficulty")
+BATCH_STAGES = (
+    "prompts",
+    "contamination",
+    "gold_checks",
+    "rollouts",
+    "verdicts",
+    "references",
+    "rewards",
+    "difficulty",
+)
 CORPUS_STAGES = ("selection", "curriculum", "release")
 
 curate_batch = dg.define_asset_job(

@@ -10,6 +10,7 @@ from typing import Any
 
 from verifiers.contract import BadGold, Outcome, Status, Verifier
 from verifiers.extract import candidates, strip_reasoning
+from verifiers.hedges import cut_off, taken_back
 
 _FORM = 'an exact ground_truth is JSON text such as "Paris" or ["Paris", "paris, France"]'
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
@@ -52,8 +53,12 @@ def check(response: str, gold: frozenset[str], _prompt: str) -> Outcome:
     text = strip_reasoning(response)
     for candidate in candidates(text):
         answer = normalise(candidate.text)
+        if answer and cut_off(candidate):
+            return Outcome(Status.unparsed, answer, f"{candidate.source}: the answer is too long to be read")
         if candidate.line and (whole := normalise(candidate.line)) in gold:
             answer = whole  # "Dr. Smith": the first sentence ended too early
+        elif answer and taken_back(candidate):
+            return Outcome(Status.unparsed, answer, f"{candidate.source}: questioned, or one of several")
         if answer:
             return _outcome(answer, gold, candidate.source)
     for line in reversed(text.splitlines()):
@@ -66,4 +71,4 @@ def _outcome(answer: str, gold: frozenset[str], source: str) -> Outcome:
     return Outcome(Status.correct if answer in gold else Status.incorrect, answer, source)
 
 
-VERIFIER = Verifier(name="exact", version="1", parse_gold=parse_gold, check=check)
+VERIFIER = Verifier(name="exact", version="2", parse_gold=parse_gold, check=check)

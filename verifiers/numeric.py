@@ -4,11 +4,13 @@ An answer a matches a gold g when |a - g| <= max(rel_tol * |g|, abs_tol). The an
 maths verifier, but must be one number: expressions are not evaluated.
 """
 
+import re
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 from verifiers.contract import BadGold, Outcome, Status, Verifier
-from verifiers.extract import alternatives, candidates, maths_answer, strip_reasoning, tail_answer
+from verifiers.extract import MAX_PHRASE, TAIL, alternatives, candidates, maths_answer, strip_reasoning, tail_answer
+from verifiers.hedges import cut_off, taken_back
 from verifiers.math import read_side
 from verifiers.numerals import Number, canonical, parse_number, tidy
 
@@ -19,6 +21,16 @@ _FORM = (
     'a numeric ground_truth is JSON text such as "3.2", 3.2, ["1/3", 0.333] '
     'or {"answer": 3.2, "rel_tol": 1e-6, "abs_tol": 0}'
 )
+
+
+_NOT_THE_VALUE = (
+    r"(?:not|n['’]t|never|(?:at )?least|(?:at )?most|(?:less|more|greater|fewer|larger|smaller|higher|lower) than"
+    r"|above|below|under|over|up to|between)\b[^0-9]*"
+)
+_BOUND = re.compile(rf"[^0-9]*?(?:\b|(?=n['’]))(?:{_NOT_THE_VALUE})", re.IGNORECASE)
+_DENIED_BEFORE = re.compile(rf"(?:\b(?:{_NOT_THE_VALUE})|[<>≤≥≠±])\s*$", re.IGNORECASE)
+_LATER = re.compile(r"[0-9].*\b(?:maybe|perhaps|possibly|alternatively)\b.*[0-9]", re.IGNORECASE | re.DOTALL)
+_GLUED = re.compile(r"\.*[0-9_²³^!·\u0660-\u0669\uff10-\uff19]|[A-Za-z](?![A-Za-z])|[eE][-+]?[0-9]")
 
 
 class Gold(NamedTuple):
@@ -58,8 +70,11 @@ def _tolerance(value: dict[str, Any], key: str, default: Fraction) -> Fraction:
     if isinstance(given, Fraction):
         return given
     number = None if isinstance(given, bool) or not isinstance(given, int | float) else parse_number(str(given))
-    if number is None or number.value < 0:
-        message = f"{key} must be a number of at least 0, not {str(given)[:40]!r}"
+    if number is None or number.value < 0 or (key == "rel_tol" and number.value >= 1):
+        bound = (
+            "of at least 0 and below 1 (at 1, 0 would be right for every gold)" if key == "rel_tol" else "of at least 0"
+        )
+        message = f"{key} must be a number {bound}, not {str(given)[:40]!r}"
         raise BadGold(message)
     return number.value
 
@@ -72,9 +87,14 @@ def check(response: str, gold: Gold, _prompt: str) -> Outcome:
         answer = maths_answer(candidate)
         if answer is not None:
             source = candidate.source
+            if taken_back(candidate) or cut_off(candidate) or _doubtful(candidate.text[:MAX_PHRASE]):
+                return Outcome(Status.unparsed, answer, f"{source}: questioned, denied, a bound, or one of several")
             break
     else:
-        answer = tail_answer(text)
+        alone = tidy(text)
+        answer = alone if parse_number(alone) is not None else tail_answer(text)
+        if answer and _unsure(text.rstrip()[-TAIL:], answer):
+            return Outcome(Status.unparsed, answer, f"{source}: part of something else, denied, or a bound")
     if not answer:
         return Outcome(Status.unparsed, None, "no answer found")
     number = read_side(answer).number
@@ -86,6 +106,16 @@ def check(response: str, gold: Gold, _prompt: str) -> Outcome:
     return Outcome(status, canonical(number), source)
 
 
+def _doubtful(text: str) -> bool:
+    return _BOUND.match(text) is not None or _LATER.search(text) is not None
+
+
+def _unsure(tail: str, answer: str) -> bool:
+    """Whether the last number is only a part of something (3i, 3_000, 3e9), denied, or a bound."""
+    before, found, after = tail.rpartition(answer)
+    return bool(found) and (_GLUED.match(after) is not None or _DENIED_BEFORE.search(before) is not None)
+
+
 def _close(accepted: Number, answer: Number, gold: Gold) -> bool:
     readings = [(accepted.value, answer.value)]
     if accepted.percent != answer.percent:  # 50% is 50, or 0.5
@@ -94,4 +124,4 @@ def _close(accepted: Number, answer: Number, gold: Gold) -> bool:
     return any(abs(right - left) <= max(gold.rel_tol * abs(left), gold.abs_tol) for left, right in readings)
 
 
-VERIFIER = Verifier(name="numeric", version="1", parse_gold=parse_gold, check=check)
+VERIFIER = Verifier(name="numeric", version="2", parse_gold=parse_gold, check=check)

@@ -1,6 +1,18 @@
 """The verifiers by name. A new one is one module with a `VERIFIER` entry, and one line here."""
 
-from verifiers import choice, code, countdown, exact, json_schema, knights_and_knaves, math, numeric, regex
+from verifiers import (
+    choice,
+    code,
+    composite,
+    countdown,
+    exact,
+    instructions,
+    json_schema,
+    knights_and_knaves,
+    math,
+    numeric,
+    regex,
+)
 from verifiers.contract import Verifier
 
 REGISTRY: dict[str, Verifier] = {
@@ -10,6 +22,7 @@ REGISTRY: dict[str, Verifier] = {
         code.VERIFIER,
         countdown.VERIFIER,
         exact.VERIFIER,
+        instructions.VERIFIER,
         json_schema.VERIFIER,
         knights_and_knaves.VERIFIER,
         math.VERIFIER,
@@ -17,6 +30,8 @@ REGISTRY: dict[str, Verifier] = {
         regex.VERIFIER,
     )
 }
+
+REGISTRY[composite.NAME] = composite.verifier(dict(REGISTRY))
 
 
 def available() -> dict[str, str]:

@@ -71,6 +71,9 @@ SIGNATURES = _table("signatures", "prompt_id", _columns(
 CONTAMINATION = _table("contamination", "prompt_id eval_set", _columns(
     prompt_id=S, eval_set=S, item=S, overlap=S, matched=S,
 ))
+GOLD_CHECKS = _table("gold_checks", "prompt_id", _columns(
+    prompt_id=S, verifier=S, verifier_version=S, problem=S,
+))
 ROLLOUTS = _table("rollouts", "prompt_id role sample", _columns(
     prompt_id=S, role=S, sample=I, response=S, reasoning=S, finish_reason=S, prompt_tokens=I, response_tokens=I,
     logprob_sum=F, seed=I, engine=S, recorded=B, recorded_score=F,
@@ -129,6 +132,7 @@ TABLES: dict[str, Table] = {
         REJECTED_PROMPTS,
         SIGNATURES,
         CONTAMINATION,
+        GOLD_CHECKS,
         ROLLOUTS,
         REJECTED_ROLLOUTS,
         VERDICTS,

@@ -38,6 +38,7 @@ STAGES = (
     "recorded_rollouts",
     "prompts",
     "contamination",
+    "gold_checks",
     "rollouts",
     "verdicts",
     "references",

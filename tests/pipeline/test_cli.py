@@ -24,7 +24,7 @@ where = [{ column = "answer", not_null = true }]
 name = "stories"
 path = "stories.jsonl"
 prompt = "question"
-verifier = "code"
+verifier = "poetry"
 domain = "code"
 pool = "original"
 
@@ -185,7 +185,7 @@ def test_status_names_what_is_stale(preppo, curated, place):
 
 def test_check_estimates_without_curating(preppo, place):
     output = preppo("check", home="unused").output
-    assert "no verifier named code" in output
+    assert "no verifier named poetry" in output
     assert not list((place / "unused" / "batches").iterdir())
 
 

@@ -17,7 +17,7 @@ import assets.graph
 import assets.rollouts
 import assets.verdicts
 import warehouse.releases
-from assets import contamination, prompts, selection
+from assets import contamination, gold_checks, prompts, selection
 from assets.discovery import register_new
 from assets.policies import own_policy_id, recorded_policy_id
 from assets.project import open_project
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from trainer.engines.contract import Request
     from warehouse.ledger import Commit
 
-BATCH_STAGES = {"prompts", "contamination", "rollouts", "verdicts", "references", "rewards", "difficulty"}
+BATCH_STAGES = {"prompts", "contamination", "gold_checks", "rollouts", "verdicts", "references", "rewards", "difficulty"}
 CORPUS_STAGES = {"selection", "curriculum", "release"}
 ARMS = 2
 
@@ -178,7 +178,7 @@ def test_new_rollouts_file_touches_only_the_batch_it_is_about(curated: Home) -> 
     added = curated.run()
     assert {c.batch for c in added if c.stage != "recorded_rollouts"} == {curated.batch, CORPUS}
     assert old not in {c.batch for c in added}
-    assert {c.stage for c in added if c.batch == curated.batch} == BATCH_STAGES - {"prompts", "contamination"}
+    assert {c.stage for c in added if c.batch == curated.batch} == BATCH_STAGES - {"prompts", "contamination", "gold_checks"}
     assert curated.live("rollouts").filter(pl.col("prompt_id").is_in(ids))["prompt_id"].n_unique() == len(ids)
     assert len(curated.verified) == 3 * curated.corpus.samples, "verdicts of the first three prompts are kept"
 
@@ -282,6 +282,8 @@ def test_prompts_of_a_batch_that_is_half_way_are_not_selected_from(curated: Home
     assert not materialise(prompts.STAGE, batch.key, Run(project))[0].carried
     assert not is_stale(selection.STAGE, project, project.store.snapshot(), CORPUS)
     materialise(contamination.STAGE, batch.key, Run(project))
+    assert not is_stale(selection.STAGE, project, project.store.snapshot(), CORPUS)
+    materialise(gold_checks.STAGE, batch.key, Run(project))
     assert is_stale(selection.STAGE, project, project.store.snapshot(), CORPUS)
 
 

@@ -33,6 +33,11 @@ CITIES = {"answer": "B", "options": {"A": "London", "B": "Paris", "C": "The Hagu
         ("B", "<think>the answer is B</think>", "unparsed", None), ("B", "I chose option C.", "incorrect", "C"),
         (CITIES, "The answer is Paris.", "correct", "B"), (CITIES, "The answer is the hague", "incorrect", "C"),
         (CITIES, "The answer is B) Paris", "correct", "B"), (CITIES, "The answer is B) London.", "unparsed", "B, A"),
+        ({**CITIES, "answer": "Paris"}, "The answer is (B).", "correct", "B"),
+        ("B", "The answer is B, not C.", "correct", "B"), ("B", "B) because (A) is wrong", "correct", "B"),
+        ("D", "The answer is (D) Both (A) and (B)", "correct", "D"), ("B", "Option B", "correct", "B"),
+        ("B", "The answer is (B) Paris, option (A) is wrong", "correct", "B"),
+        ("B", "So (A) and (C) fail. The choice is (B).", "correct", "B"),
         (CITIES, "paris", "correct", "B"), (CITIES, "The answer is D.", "unparsed", None),
     ],
 )  # fmt: skip
@@ -44,8 +49,8 @@ def test_selection(gold, response, status, extracted):
 @pytest.mark.parametrize(
     "gold",
     [None, 2, "", "AB", "Paris", ["A"], {}, {"options": {"A": "x"}}, {"answer": "D", "options": {"A": "x"}},
-     {"answer": "A", "options": {"A": 1}}, {"answer": "A", "options": {"A": "x", "a": "y"}}, {"answer": "A",
-     "other": 1}],
+     {"answer": "Rome", "options": {"A": "x"}}, {"answer": "A", "options": {"A": 1}},
+     {"answer": "A", "options": {"A": "x", "a": "y"}}, {"answer": "A", "other": 1}],
 )  # fmt: skip
 def test_bad_golds(gold):
     with pytest.raises(BadGold):

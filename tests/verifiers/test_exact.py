@@ -19,7 +19,7 @@ from verifiers.exact import check, normalise, parse_gold
         ("A", "the answer is (A).", True), ("Paris", "London or Paris", False), ("new  york", "New\tYork", True),
         ("café", "café", True), ("Straße", "STRASSE", True), ("Dr. Smith", "The answer is Dr. Smith.", True),
         ("} ) )", "So the answer is } ) ).", True), (") )", ") )", True), ("...", "...", True),
-        ("no", "The answer is yes", False),
+        ("no", "The answer is yes", False), ("Who?", "Answer: Who?", True),
         ("Paris", "The answer is London. No: the answer is Paris.", True),
     ],
 )  # fmt: skip

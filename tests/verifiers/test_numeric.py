@@ -22,7 +22,9 @@ from verifiers.numeric import check, parse_gold
         ([1, 2], "2", "correct"), (0.5, "50%", "correct"), (3.2, "three", "unparsed"),
         (5, r"\boxed{\sqrt{25}}", "unparsed"),
         (5, "5 or 6", "unparsed"), (5, "#### 5 apples", "correct"), (5, "x = 5", "correct"),
-        ("$1,000", "1000", "correct"),
+        ("$1,000", "1000", "correct"), (300000, "3e5", "correct"), (5, "It costs 5 dollars", "correct"),
+        (5, "The answer is 5 or so", "correct"), (5, "it is 5km", "correct"), (5, "it is not 5", "unparsed"),
+        (5, "The answer is at most 5.", "unparsed"), (5, "it is 5x", "unparsed"), (5, "it is 5e9", "unparsed"),
     ],
 )  # fmt: skip
 def test_numbers(gold, response, status):
@@ -32,6 +34,7 @@ def test_numbers(gold, response, status):
 @pytest.mark.parametrize(
     "gold",
     [None, True, "x", "", [], {}, {"answer": "x"}, {"answer": 1, "abs_tol": -1}, {"answer": 1, "rel_tol": "a"},
+     {"answer": 1, "rel_tol": 1},
      {"answer": 1, "tol": 1}, float("inf"), "1e999", {"answer": 1, "rel_tol": True}],
 )  # fmt: skip
 def test_bad_golds(gold):

@@ -21,6 +21,7 @@ CANDIDATE: dict[str, pl.DataType | type[pl.DataType]] = {
     "domain": pl.String,
     "gold_conflict": pl.Boolean,
     "contaminated": pl.Boolean,
+    "bad_gold": pl.Boolean,
     "policy_id": pl.String,
     "override_selected": pl.Boolean,
     **{c: t for c, t in DIFFICULTY.columns.items() if c != "prompt_id"},
@@ -31,17 +32,17 @@ def select(candidates: pl.LazyFrame | pl.DataFrame, arm: ArmSettings, settings: 
     """Return the columns of `selection`, one row per candidate, sorted by prompt_id.
 
     Args:
-        candidates: prompt_id, pool, split, domain, gold_conflict, contaminated, policy_id, source (of the reward),
-            the columns of `difficulty`, override_selected. All but prompt_id, pool and split may be null, and those
-            that the rule does not read may be missing.
+        candidates: prompt_id, pool, split, domain, gold_conflict, contaminated, bad_gold, policy_id, source (of the
+            reward), the columns of `difficulty`, override_selected. All but prompt_id, pool and split may be null, and
+            those that the rule does not read may be missing.
         arm: the rule, how much of the pool it keeps, and its guards.
         settings: `min_scored_share`.
 
     The first reason that applies counts: `eval`, `heldout` (to overrule these, overrule the pool or the split),
     `override` (a person's word about `selected`; it overrules what follows), `contaminated`, `gold_conflict`,
-    `original`, `suspect_gold`, `unscored`, then what the rule says: its own name where a prompt is picked, else
-    `not_applicable` (a column that the rule needs is null), `outside_band`, `guard_all_zero`, `ceiling` or
-    `above_cut`; `floor` where only the domain's floor let it in.
+    `bad_gold` (its verifier cannot use it), `original`, `suspect_gold`, `unscored`, then what the rule says: its own
+    name where a prompt is picked, else `not_applicable` (a column that the rule needs is null), `outside_band`,
+    `guard_all_zero`, `ceiling` or `above_cut`; `floor` where only the domain's floor let it in.
 
     Prompts are ranked within (domain, reward source). `score` is lowest where the rule picks first, `percentile` its
     mid-rank percentile in the group, (mean rank - 1/2) / prompts, strictly between 0 and 1; both are null for a
@@ -110,6 +111,8 @@ def _standing(arm: ArmSettings, settings: RewardSettings) -> pl.Expr:
         .then(pl.lit("contaminated"))
         .when(pl.col.gold_conflict)
         .then(pl.lit("gold_conflict"))
+        .when(pl.col.bad_gold)
+        .then(pl.lit("bad_gold"))
         .when(pl.col.pool == "original")
         .then(pl.lit("original"))
         .when(suspect)

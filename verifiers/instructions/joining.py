@@ -1,0 +1,94 @@
+"""Deciding the constraints of one response, and joining them."""
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from verifiers.contract import Deferred, Outcome, Part, Status
+from verifiers.extract import strip_reasoning
+from verifiers.instructions.finding import Finding, Question
+from verifiers.instructions.gold import Gold, Instruction
+from verifiers.instructions.language import answer
+from verifiers.instructions.text import Reading, is_visible, variants
+
+
+def check(response: str, gold: Gold, _prompt: str) -> Outcome | Deferred:
+    """Decide all constraints; languages that letters do not tell are left to a worker."""
+    text = strip_reasoning(response)
+    if not is_visible(text):
+        detail = "nothing outside reasoning blocks" if is_visible(response) else "an empty response"
+        failed = tuple(Part(item.id, Status.incorrect, 0.0, "an empty response") for item in gold.instructions)
+        return Outcome(Status.unparsed, None, detail, parts=failed)
+    readings = [Reading(form) for form in (variants(text) if gold.loose else [text])]
+    findings = [_findings(instruction, readings) for instruction in gold.instructions]
+    if any(finding.question for found in findings for finding in found):
+        named = [[item.id, found] for item, found in zip(gold.instructions, findings, strict=True)]
+        return Deferred(json.dumps([gold.fraction, named]), None, "")
+    parts = [_part(item.id, found) for item, found in zip(gold.instructions, findings, strict=True)]
+    return join(parts, fraction=gold.fraction)
+
+
+def _findings(instruction: Instruction, readings: list[Reading]) -> list[Finding]:
+    """Return what the readings say, up to the first in which the constraint holds."""
+    found = []
+    for reading in readings:
+        finding = instruction.kind.holds(reading, instruction.arguments)
+        if finding.holds:
+            return [finding]
+        found.append(finding)
+    return found
+
+
+def _part(name: str, findings: list[Finding]) -> Part:
+    """Join the findings of several readings: it holds if it does in one, and fails if it does in all."""
+    for finding in findings:
+        if finding.holds:
+            return Part(name, Status.correct, 1.0, finding.detail)
+    for finding in findings:
+        if finding.holds is None:
+            return Part(name, Status.error, None, f"cannot be decided: {finding.detail}")
+    return Part(name, Status.incorrect, 0.0, findings[0].detail)
+
+
+def join(parts: list[Part], *, fraction: bool) -> Outcome:
+    """Join the constraints of a response.
+
+    One that fails makes the response incorrect, whatever is undecided; otherwise one that is undecided makes it so.
+    With `fraction` the score is the share that holds, and needs all of them decided.
+    """
+    failed = [part for part in parts if part.score == 0]
+    undecided = [part for part in parts if part.score is None]
+    held = len(parts) - len(failed) - len(undecided)
+    detail = f"{held} of {len(parts)} hold"
+    if undecided and (fraction or not failed):
+        detail = f"{detail}; {undecided[0].name} {undecided[0].detail}"
+        return Outcome(undecided[0].status, None, detail, parts=tuple(parts))
+    if failed:
+        detail = f"{detail}; {failed[0].name}: {failed[0].detail}"
+    if fraction and failed and held:
+        return Outcome(Status.partial, None, detail, held / len(parts), tuple(parts))
+    return Outcome(Status.incorrect if failed else Status.correct, None, detail, parts=tuple(parts))
+
+
+def work(payload: Any) -> Outcome:
+    """Answer the open questions of a response and join its constraints."""
+    fraction, named = payload
+    parts = [_part(name, [_answered(Finding(*item)) for item in found]) for name, found in named]
+    return join(parts, fraction=fraction)
+
+
+def _answered(finding: Finding) -> Finding:
+    if finding.question is None:
+        return finding
+    language, text, paragraphs = finding.question  # a list, after JSON
+    return _answer(Question(language, text, tuple(paragraphs)))
+
+
+@lru_cache(maxsize=256)
+def _answer(question: Question) -> Finding:
+    return answer(question)
+
+
+def warm_up() -> None:
+    """Load the detector, so that no budget pays for it."""
+    answer(Question("en", "a sentence in english to warm up with", ()))

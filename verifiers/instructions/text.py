@@ -1,0 +1,189 @@
+"""How a response is read: as it stands, as loosely as an evasion needs, and as words.
+
+One rule for words serves keywords, counts and first words: a word is a run of letters, digits and combining marks;
+everything else, apostrophes, hyphens and underscores included, is a boundary. In scripts that put no blanks between
+words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) boundaries cannot be seen: none is asked for, and a number of
+words has two bounds.
+
+What must be in a response is read as written (NFC, case folded). What must not be in it is read loosely
+(`loosened`), so that an invisible character, a full-width letter or a Cyrillic look-alike hides nothing.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cache, cached_property, lru_cache
+
+from verifiers.normal_form import marks, normal_form
+
+# Blank glyphs that Unicode does not class as blanks: Braille blank and the Hangul fillers.
+_BLANK_GLYPHS = "\u2800\u3164\u115f\u1160\uffa0"
+_INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs", "Mn", "Me"})
+# Overlays and variation selectors ride on a letter without being part of any alphabet.
+_RIDERS = re.compile("[\u0334-\u0338\u034f\u20d0-\u20e6\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_LONG_LIGATURES = "\ufdfa\ufdfb"  # whole phrases, up to 18 letters each in NFKC
+_APOSTROPHES = "’‘ʼ＇"
+_CONFUSED = "авекмнорстухіїјѕһԁԛԝցհոսօαβεηικνορτυχϲı"
+_LOOKALIKES = str.maketrans(_CONFUSED, "abekmhopctyxiijshdqwghnuoabenikvoptuxci")
+_LOOKALIKE = re.compile(f"[{_CONFUSED}]")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_ASCII_LETTER = re.compile("[a-z]")
+_WORD = re.compile(r"[^\W_]+")
+
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+"""Scripts without blanks between words, as the inside of a character class."""
+
+_UNSPACED_RUN = re.compile(f"[{UNSPACED}]+")
+
+
+@cache
+def _marks_pattern() -> re.Pattern[str]:
+    return re.compile(f"[{marks()}]+")
+
+
+@cache
+def _format_characters() -> re.Pattern[str]:
+    points = (*range(0x80, 0x20000), *range(0xE0000, 0xE0080))
+    return re.compile(f"[{''.join(chr(point) for point in points if unicodedata.category(chr(point)) == 'Cf')}]+")
+
+
+def is_visible(text: str) -> bool:
+    """Whether a text shows anything: a character that is no blank, control, invisible or lone combining mark."""
+    return any(33 <= ord(character) <= 126 or _shows(character) for character in text)
+
+
+def _shows(character: str) -> bool:
+    return unicodedata.category(character) not in _INVISIBLE and character not in _BLANK_GLYPHS
+
+
+def says(text: str) -> bool:
+    """Whether a text has a letter or a digit."""
+    return _WORD.search(text) is not None
+
+
+def folded(text: str) -> str:
+    """Return the form in which required texts are compared: NFC, case folded, apostrophes straight."""
+    if text.isascii():
+        return text.lower()
+    text = normal_form("NFC", normal_form("NFC", text).casefold())
+    for apostrophe in _APOSTROPHES:
+        text = text.replace(apostrophe, "'")
+    return text
+
+
+def loosened(text: str) -> str:
+    """Return the form in which forbidden texts are looked for.
+
+    NFKC, case folded, without invisible characters and overlays. A word that mixes Latin letters with look-alikes
+    of other scripts, or consists of look-alikes alone, is read as Latin.
+    """
+    if text.isascii():
+        return text.lower()
+    for ligature in _LONG_LIGATURES:
+        text = text.replace(ligature, " ")
+    shown = folded(_RIDERS.sub("", _format_characters().sub("", normal_form("NFKC", text))))
+    return _LETTERS.sub(_read_as_latin, shown) if _LOOKALIKE.search(shown) else shown
+
+
+def _read_as_latin(match: re.Match[str]) -> str:
+    word = match[0]
+    if word.isascii():
+        return word
+    latin = word.translate(_LOOKALIKES)
+    return latin if latin.isascii() or _ASCII_LETTER.search(word) else word
+
+
+def occurrences(phrase: str, text: str) -> Iterator[int]:
+    """Yield where a phrase stands in a text as words of its own; blanks in it match any blanks.
+
+    Both must be in the same form, `folded` or `loosened`.
+    """
+    pattern = _phrase(phrase)
+    before, after = _needs_boundary(phrase[0]), _needs_boundary(phrase[-1])
+    found = pattern.search(text)
+    while found:
+        start, end = found.span()
+        alone = not (before and start and _continues(text[start - 1])) and not (
+            after and end < len(text) and _continues(text[end])
+        )
+        if alone:
+            yield start
+        found = pattern.search(text, end if alone else start + 1)
+
+
+def any_occurrence(phrase: str, text: str) -> bool:
+    """Whether a phrase stands anywhere in a text as words of its own; see `occurrences`."""
+    return next(occurrences(phrase, text), None) is not None
+
+
+@lru_cache(maxsize=1024)
+def _phrase(phrase: str) -> re.Pattern[str]:
+    # No look-behind: a pattern that begins with a literal is searched an order of magnitude faster.
+    return re.compile(r"\s+".join(map(re.escape, phrase.split())))
+
+
+def _continues(neighbour: str) -> bool:
+    """Whether a character beside a phrase makes it part of a longer word."""
+    if neighbour.isalnum():
+        return _UNSPACED_RUN.match(neighbour) is None
+    return not neighbour.isascii() and unicodedata.category(neighbour)[0] == "M"
+
+
+def _needs_boundary(edge: str) -> bool:
+    return edge.isalnum() and _UNSPACED_RUN.match(edge) is None
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text, in order. Combining marks are left out of them."""
+    return _WORD.findall(_unmarked(text))
+
+
+def _unmarked(text: str) -> str:
+    if text.isascii():
+        return text
+    composed = _format_characters().sub("", normal_form("NFC", text))
+    return _marks_pattern().sub("", composed)
+
+
+class Reading:
+    """One form of a response; what several constraints need of it is computed once."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @cached_property
+    def folded(self) -> str:
+        """See `folded`."""
+        return folded(self.text)
+
+    @cached_property
+    def loosened(self) -> str:
+        """See `loosened`."""
+        return loosened(self.text)
+
+    @cached_property
+    def words(self) -> list[str]:
+        """See `words`."""
+        return words(self.text)
+
+    @cached_property
+    def word_count(self) -> tuple[int, int]:
+        """Least and greatest number of words; they differ only where a script puts no blanks between words."""
+        least = len(self.words)
+        if self.text.isascii():
+            return least, least
+        return least, least + sum(len(run) - 1 for word in self.words for run in _UNSPACED_RUN.findall(word))
+
+
+def variants(response: str) -> list[str]:
+    """Return what the loose mode looks at, the response itself first.
+
+    The whole response, without its first line, without its last, without both, and each of these without asterisks.
+    Those that show nothing are left out, and so are repetitions.
+    """
+    lines = response.split("\n")
+    forms = [response, *("\n".join(kept).strip() for kept in (lines[1:], lines[:-1], lines[1:-1]))]
+    forms += [form.replace("*", "") for form in forms]
+    return [form for form in dict.fromkeys(forms) if is_visible(form)]
