@@ -73,6 +73,13 @@ def _error_share(_run: Run, written: Written, _writer: StageWriter) -> Finding:
     return _share(failed, written.counts["rows"], 0.01, "verdicts failed on our side")
 
 
+def _code_is_run(_run: Run, _written: Written, writer: StageWriter) -> Finding:
+    refused = (pl.col("status") == "error") & pl.col("detail").str.contains("refused: ", literal=True)
+    found = writer.written("verdicts").filter(refused).select("detail")
+    count, told = found.select(pl.len(), pl.col("detail").first()).collect().row(0)
+    return Finding(count == 0, count, 0, f"{count} responses with code: {told}" if count else "")
+
+
 def _one_reward_each(_run: Run, _written: Written, writer: StageWriter) -> Finding:
     view = writer.view
     commit = view.live["rollouts", writer.build.batch, writer.build.variant]
@@ -153,6 +160,7 @@ PROMPT_CHECKS = (
 )
 VERDICT_CHECKS = (
     Check("failure_is_no_score", "What could not be decided has no score", _failure_is_no_score),
+    Check("code_is_run", "Code of responses can be run in isolation", _code_is_run, blocking=False),
     Check("error_share", "The verifiers themselves rarely fail", _error_share, blocking=False),
 )
 REWARD_CHECKS = (

@@ -12,7 +12,7 @@ from assets.code_version import code_version
 from assets.golds import golds
 from assets.progress import report
 from assets.stages import Run, Stage, Written
-from verifiers import Task, Verdict, VerifierPool, available
+from verifiers import Task, Verdict, VerifierPool, available, isolation_problem, sandboxed
 from warehouse.hashing import json_hash, text_hash
 from warehouse.ledger import Build
 from warehouse.settings import outcome_hash
@@ -34,9 +34,23 @@ def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
     for rollouts in view.of_stage("rollouts", batch):
         inputs = {"rollouts": rollouts.data_version, "golds": golds(project, view, batch).version}
         inputs["verifiers"] = json_hash(available())
+        inputs["isolation"] = _isolation(project, view, batch)
         policy = outcome_hash([project.settings.reward.budget_s])
         found.append(Build("verdicts", batch, inputs, STAGE.code_version, policy, variant=rollouts.variant))
     return found
+
+
+def _isolation(project: Project, view: Snapshot, batch: str) -> str:
+    """Return `refused` where the batch has code to verify that cannot be run here: a machine that can redoes it."""
+    if isolation_problem(project.settings.verifiers.sandbox) is None:
+        return ""
+    asked = golds(project, view, batch).frame.filter(pl.col("verifier").is_in(sandboxed()))
+    return "" if asked.head(1).collect().is_empty() else "refused"
+
+
+def _pool(project: Project) -> VerifierPool:
+    chosen = project.settings.verifiers
+    return VerifierPool(chosen.workers or project.workers, sandbox=chosen.sandbox, url=chosen.url)
 
 
 def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Written:
@@ -51,7 +65,7 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     before = view.scan_builds("verdicts", [writer.previous]) if writer.previous else None
     total = sum(sizes["rows"])
     finished = total - sum(todo["rows"])
-    with VerifierPool(workers=run.project.workers) as pool:
+    with _pool(run.project) as pool:
         for first, last in _ranges(todo):
             inside = pl.col("prompt_id").is_between(pl.lit(first), pl.lit(last))
             chunk = tasks.filter(inside).sort(KEY).collect()

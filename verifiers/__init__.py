@@ -5,7 +5,19 @@ folder for what each verifier accepts.
 """
 
 from verifiers.contract import Part, Status, Task, Verdict
-from verifiers.pool import VerifierPool, check_gold, verify
+from verifiers.pool import VerifierPool, check_gold, isolation_problem, sandboxed, verify
 from verifiers.registry import available, version
 
-__all__ = ["Part", "Status", "Task", "Verdict", "VerifierPool", "available", "check_gold", "verify", "version"]
+__all__ = [
+    "Part",
+    "Status",
+    "Task",
+    "Verdict",
+    "VerifierPool",
+    "available",
+    "check_gold",
+    "isolation_problem",
+    "sandboxed",
+    "verify",
+    "version",
+]

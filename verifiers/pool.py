@@ -15,6 +15,7 @@ from verifiers import composite
 from verifiers.contract import FIXED_SCORES, BadGold, Deferred, Outcome, Status, Task, Verdict, Verifier
 from verifiers.processes import Job, Runner
 from verifiers.registry import REGISTRY, unknown
+from verifiers.sandbox import host
 
 SANDBOXES = ("bubblewrap", "http", "unsafe")
 SANDBOX_VARIABLE = "PREPPO_SANDBOX"
@@ -178,6 +179,16 @@ def _parts(task: Task, golds: dict[tuple[str, str], Any]) -> list[Task] | None:
 def _joined(task: Task, found: Sequence[Verdict]) -> Verdict:
     elapsed_ms = sum(verdict.elapsed_ms for verdict in found)
     return _verdict(task.verifier, REGISTRY[composite.NAME], composite.join(found), elapsed_ms)
+
+
+def sandboxed() -> list[str]:
+    """Return the names of the verifiers that run code of a response."""
+    return sorted(name for name, entry in REGISTRY.items() if entry.sandboxed)
+
+
+def isolation_problem(sandbox: str) -> str | None:
+    """Return why code cannot be run with a `sandbox` of `VerifierPool` on this machine, or None. Cached."""
+    return host.problem() if sandbox == "bubblewrap" else None
 
 
 def check_gold(task: Task) -> str | None:

@@ -244,6 +244,7 @@ def _details(rule: Rule, arm: ArmSettings) -> dict[str, pl.Expr]:
         "eval": pl.lit("in the eval pool: scored, never trained on"),
         "heldout": pl.lit("held out of training"),
         "gold_conflict": pl.lit("two different ground truths are known for this prompt"),
+        "bad_gold": pl.lit("its verifier cannot use its ground truth; stage gold_checks says why"),
         "suspect_gold": pl.lit("no rollout passed, and most gave one and the same other answer"),
         "override": pl.lit("decided by a person"),
     }

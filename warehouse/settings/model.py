@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -228,7 +229,7 @@ class RewardSettings(Section):
     """`[reward]`: how rollouts are scored, and what an undecided score means."""
 
     min_scored_share: Share = 0.5  # a prompt with fewer scored rollouts is `unscored`
-    budget_s: Annotated[float, Field(gt=0.0, le=3600.0)] = 10.0  # wall clock for one verdict
+    budget_s: Annotated[float, Field(gt=0.0, le=3600.0)] | None = None  # for one verdict; default: its verifier's
     pass_threshold: Share | None = None  # makes pass rates of rewards that are not 0 or 1
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95  # of the pass-rate interval (Jeffreys)
     suspect_gold_agreement: Share = 0.8
@@ -329,6 +330,36 @@ class EngineSettings(Section):
     workers: Annotated[int, Field(ge=1)] | None = None  # processes for ingest and verification; default: the cores
 
 
+class VerifierSettings(Section):
+    """`[verifiers]`: where code of a response runs. Decides no outcome: verdicts are the same everywhere."""
+
+    sandbox: Literal["bubblewrap", "http", "unsafe"] = "bubblewrap"  # http: on the server at `url`; unsafe: unprotected
+    url: str | None = None  # of a `preppo reward serve`; its token comes from PREPPO_REWARD_TOKEN alone
+    workers: Annotated[int, Field(ge=1)] | None = None  # processes; default: engine.workers
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            valid = False
+        if not valid or "@" in value or parts.query or parts.fragment:
+            msg = 'must be like "http://10.0.0.5:8400"; a token belongs into the environment, as PREPPO_REWARD_TOKEN'
+            raise ValueError(msg)
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> VerifierSettings:
+        if self.sandbox == "http" and self.url is None:
+            msg = 'sandbox = "http" needs `url`, the address of a `preppo reward serve`'
+            raise ValueError(msg)
+        return self
+
+
 class ScheduleSettings(Section):
     """`[schedule]`: when a left-alone home re-curates."""
 
@@ -361,6 +392,7 @@ class Settings(Section):
     selection: SelectionSettings = SelectionSettings()
     curriculum: CurriculumSettings = CurriculumSettings()
     engine: EngineSettings = EngineSettings()
+    verifiers: VerifierSettings = VerifierSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     storage: StorageSettings = StorageSettings()
     overrides: str | None = None  # a JSONL file in which people overrule
@@ -391,7 +423,7 @@ class Settings(Section):
 
 # Where things lie and how they are run changes no outcome: left out of every hash.
 _NOT_DECIDING = {
-    "path", "chunk_rows", "chunk_prompts", "batch_size", "device", "engine.workers", "schedule", "storage",
+    "path", "chunk_rows", "chunk_prompts", "batch_size", "device", "engine.workers", "verifiers", "schedule", "storage",
 }  # fmt: skip
 
 
