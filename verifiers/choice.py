@@ -7,12 +7,12 @@ selects nothing.
 """
 
 import re
-import unicodedata
 from typing import Any, NamedTuple
 
 from verifiers.contract import BadGold, Outcome, Status, Verifier
 from verifiers.extract import TAIL, Candidate, candidates, strip_reasoning
 from verifiers.hedges import DENIAL, cut_off, taken_back
+from verifiers.normal_form import normal_form
 
 _FORM = 'a choice ground_truth is JSON text such as "B" or {"answer": "B", "options": {"A": "...", "B": "..."}}'
 
@@ -99,7 +99,7 @@ def _letter_of(value: Any) -> str:
 
 def normalise(text: str) -> str:
     """Return an option's text for comparison: NFC, case folded, blanks collapsed, outer punctuation gone."""
-    text = unicodedata.normalize("NFC", _plain(text)).casefold()
+    text = normal_form("NFC", _plain(text)).casefold()
     return " ".join(text.split()).strip(" .,;:!?\"'“”‘’()")
 
 

@@ -5,12 +5,12 @@ and outer quotes, brackets in pairs and punctuation go. Nothing inside the text 
 """
 
 import re
-import unicodedata
 from typing import Any
 
 from verifiers.contract import BadGold, Outcome, Status, Verifier
 from verifiers.extract import candidates, strip_reasoning
 from verifiers.hedges import cut_off, taken_back
+from verifiers.normal_form import normal_form
 
 _FORM = 'an exact ground_truth is JSON text such as "Paris" or ["Paris", "paris, France"]'
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
@@ -33,8 +33,8 @@ def parse_gold(value: Any) -> frozenset[str]:
 
 def normalise(text: str) -> str:
     """Return the form in which texts are compared. A text of punctuation alone stays as it is."""
-    folded = " ".join(unicodedata.normalize("NFC", _TEXT_COMMAND.sub(r"\1", text)).casefold().split())
-    folded = unicodedata.normalize("NFC", folded)
+    folded = " ".join(normal_form("NFC", _TEXT_COMMAND.sub(r"\1", text)).casefold().split())
+    folded = normal_form("NFC", folded)
     stripped = folded
     while True:
         before = stripped

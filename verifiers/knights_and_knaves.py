@@ -13,12 +13,12 @@ it is one of several that are offered side by side.
 """
 
 import re
-import unicodedata
 from collections import deque
 from typing import Any, NamedTuple
 
 from verifiers.contract import BadGold, Outcome, Status, Verifier
 from verifiers.extract import candidates, strip_reasoning
+from verifiers.normal_form import normal_form
 
 MAX_PEOPLE = 50
 MAX_SECTION = 20_000
@@ -143,7 +143,7 @@ def parse_gold(value: Any) -> Gold:
 
 
 def _fold(text: str) -> str:
-    return unicodedata.normalize("NFC", text).replace("’", "'").casefold().strip()
+    return normal_form("NFC", text).replace("’", "'").casefold().strip()
 
 
 def check(response: str, gold: Gold, _prompt: str) -> Outcome:

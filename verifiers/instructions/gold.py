@@ -29,11 +29,13 @@ class Gold(NamedTuple):
         instructions: in the gold's order, at least one.
         loose: whether a constraint may hold in any of the loose readings of a response.
         fraction: whether the share of constraints that hold is the score.
+        source: what it was read from, for a worker to read it again.
     """
 
     instructions: tuple[Instruction, ...]
     loose: bool
     fraction: bool
+    source: dict[str, Any]
 
 
 def parse_gold(value: Any) -> Gold:
@@ -55,7 +57,7 @@ def parse_gold(value: Any) -> Gold:
     # In the loose mode two constraints may hold in two readings: no commas, without the first line that has them.
     if mode == "strict" and (problem := conflict([(item.id, item.arguments) for item in instructions])):
         raise _bad(f"no response can meet it: {problem}", "remove one of the two")
-    return Gold(instructions, mode == "loose", score == "fraction")
+    return Gold(instructions, mode == "loose", score == "fraction", value)
 
 
 def _instruction(position: int, name: str, given: Any) -> Instruction:

@@ -7,9 +7,12 @@ from typing import Any
 from verifiers.contract import Deferred, Outcome, Part, Status
 from verifiers.extract import strip_reasoning
 from verifiers.instructions.finding import Finding, Question
-from verifiers.instructions.gold import Gold, Instruction
+from verifiers.instructions.gold import Gold, Instruction, parse_gold
 from verifiers.instructions.language import answer
 from verifiers.instructions.text import Reading, is_visible, variants
+
+MAX_HERE = 1_000_000
+"""Characters to read (length, times constraints, times readings) up to which the calling process decides."""
 
 
 def check(response: str, gold: Gold, _prompt: str) -> Outcome | Deferred:
@@ -19,13 +22,19 @@ def check(response: str, gold: Gold, _prompt: str) -> Outcome | Deferred:
         detail = "nothing outside reasoning blocks" if is_visible(response) else "an empty response"
         failed = tuple(Part(item.id, Status.incorrect, 0.0, "an empty response") for item in gold.instructions)
         return Outcome(Status.unparsed, None, detail, parts=failed)
-    readings = [Reading(form) for form in (variants(text) if gold.loose else [text])]
-    findings = [_findings(instruction, readings) for instruction in gold.instructions]
+    if len(text) * len(gold.instructions) * (8 if gold.loose else 1) > MAX_HERE:
+        return Deferred(json.dumps({"text": text, "gold": gold.source}), None, "")
+    findings = _all_findings(text, gold)
     if any(finding.question for found in findings for finding in found):
         named = [[item.id, found] for item, found in zip(gold.instructions, findings, strict=True)]
         return Deferred(json.dumps([gold.fraction, named]), None, "")
     parts = [_part(item.id, found) for item, found in zip(gold.instructions, findings, strict=True)]
     return join(parts, fraction=gold.fraction)
+
+
+def _all_findings(text: str, gold: Gold) -> list[list[Finding]]:
+    readings = [Reading(form) for form in (variants(text) if gold.loose else [text])]
+    return [_findings(instruction, readings) for instruction in gold.instructions]
 
 
 def _findings(instruction: Instruction, readings: list[Reading]) -> list[Finding]:
@@ -71,8 +80,13 @@ def join(parts: list[Part], *, fraction: bool) -> Outcome:
 
 
 def work(payload: Any) -> Outcome:
-    """Answer the open questions of a response and join its constraints."""
-    fraction, named = payload
+    """Answer the open questions of a response, or decide a long response from the start, and join its constraints."""
+    if isinstance(payload, dict):
+        gold = parse_gold(payload["gold"])
+        names = [instruction.id for instruction in gold.instructions]
+        fraction, named = gold.fraction, zip(names, _all_findings(payload["text"], gold), strict=True)
+    else:
+        fraction, named = payload
     parts = [_part(name, [_answered(Finding(*item)) for item in found]) for name, found in named]
     return join(parts, fraction=fraction)
 

@@ -1,6 +1,6 @@
 """Which language a response is in.
 
-1. Letters first, in the calling process. More than half of them must be of a script that the language is written in.
+1. Letters first, in the calling process. More than half of them must be of a script the language is written in.
    Where no other supported language is written in that script, this decides.
 2. Otherwise langdetect decides in a worker, on lower-case text, with seed 0 and its profiles loaded in order of name:
    probability 0.8 or more is this language; less than 0.1, on at least `DECIDES` letters, is another one. Anything
@@ -59,6 +59,7 @@ _SCRIPTS = {
     "th": r"\u0e00-\u0e7f",
 }
 _ALONE = frozenset({"bn", "el", "gu", "he", "kn", "ko", "ml", "pa", "ta", "te", "th"})
+_UNSPACED = frozenset({"ja", "th", "zh", "zh-cn", "zh-tw"})
 _LATIN_LANGUAGES = "af ca cs cy da de en es et fi fr hr hu id it lt lv nl no pl pt ro sk sl so sq sv sw tl tr vi"
 LANGUAGES = frozenset(_SCRIPTS).union(_LATIN_LANGUAGES.split())
 """The codes that may be asked for: langdetect's 55, and `zh` for either way of writing Chinese."""
@@ -69,14 +70,21 @@ _BLANK_LINES = re.compile(r"\n\s*\n")
 
 
 @cache
-def _letters_of(language: str) -> re.Pattern[str]:
-    return re.compile(f"[{_SCRIPTS.get(language, _LATIN)}]")
+def _script_of(language: str) -> re.Pattern[str]:
+    return re.compile(f"[{_SCRIPTS.get(language, _LATIN)}]+")
 
 
 def _share(text: str, language: str) -> tuple[int, int]:
-    """Return (letters of the language's script, letters)."""
-    letters = "".join(_LETTERS.findall(text))
-    return sum(1 for _ in _letters_of(language).finditer(letters)), len(letters)
+    """Return (letters of the language's script, letters).
+
+    Where blanks separate words, a word that mixes scripts has none of the first: look-alikes are no letters of it.
+    """
+    script, runs = _script_of(language), _LETTERS.findall(text)
+    if language in _UNSPACED:
+        own = sum(map(len, script.findall("".join(runs))))
+    else:
+        own = sum(len(run) for run in runs if script.fullmatch(run))
+    return own, sum(map(len, runs))
 
 
 def distinct_letters(text: str) -> int:

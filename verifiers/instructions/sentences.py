@@ -3,7 +3,7 @@
 A sentence ends with `.`, `!`, `?` or `…`, closing quotes, brackets and emphasis included, before a blank or the end
 of the text; the full stops of other scripts need no blank. A full stop ends no sentence after an abbreviation, an
 initial or the number of a list item, nor do dots before a small letter. A line break alone ends none, so a title or
-a list item without a full stop belongs to what follows. What holds no letter or digit is no sentence.
+a list item without a full stop belongs to what follows. What holds no letter is no sentence.
 """
 
 import re
@@ -21,7 +21,7 @@ _LAST_TOKEN = re.compile(r"[^\s(\[\"'“‘*_]+\Z")
 _LIST_NUMBER = re.compile(r"(?:\A|\n)[ \t>#*_-]*(?:[0-9]{1,3}|[A-Za-z]|[ivx]{1,4})\Z")
 _NEXT = re.compile(r"\s*+[\"'“‘«(\[*_#-]*+([^\W_])?")
 _NOT_PROSE = re.compile(r"\s*+(?:#{1,6}\s|<<|\||\*\*.*\*\*\Z)")
-_WORD = re.compile(r"[^\W_]")
+_LETTER = re.compile(r"[^\W\d_]")
 _ABBREVIATION_LIST = (
     "mr mrs ms mx dr prof rev hon sr jr st ste gen col capt cmdr lt sgt maj gov sen rep pres supt insp messrs mme "
     "mlle fr vs v etc e.g eg i.e ie cf al ca approx est dept univ assn bros co corp inc ltd llc plc no nos vol vols "
@@ -43,12 +43,12 @@ def ended(text: str) -> int:
     """Return the number of sentences."""
     found, start = 0, 0
     for stop in _STOP.finditer(text):
-        if _WORD.search(text, start, stop.start()) is None:
+        if _LETTER.search(text, start, stop.start()) is None:
             start = stop.end()
         elif _ends(text, stop):
             found += 1
             start = stop.end()
-    return found + (_WORD.search(text, start) is not None)
+    return found + (_LETTER.search(text, start) is not None)
 
 
 def at_most(text: str) -> int:
