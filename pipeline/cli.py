@@ -324,3 +324,38 @@ def release_rebuild(session: Session, release_id: str) -> None:
     out.print(render_rebuilt(rebuilt))
     if not (rebuilt.same_id and all(rebuilt.matches.values())):
         sys.exit(1)
+
+
+@main.group(cls=Group)
+def reward() -> None:
+    """Verify for other programs."""
+
+
+@reward.command("serve")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Beyond loopback only with PREPPO_REWARD_TOKEN.")
+@click.option("--port", default=8400, show_default=True, type=click.IntRange(0, 65535), help="0: any that is free.")
+@click.option("--workers", type=click.IntRange(1), help="Processes. Default: the settings', else one per CPU.")
+@click.option("--sandbox", type=click.Choice(["bubblewrap", "unsafe"]), help="Default: the settings'.")
+@click.option("--max-queue", default=16384, show_default=True, type=click.IntRange(1), help="Tasks admitted at a time.")
+@click.option("--max-tasks", default=1024, show_default=True, type=click.IntRange(1), help="Tasks in one request.")
+@click.option("--max-body-mb", default=32, show_default=True, type=click.IntRange(1), help="MiB of one request.")
+@click.option("--max-budget-s", default=60.0, show_default=True, type=click.FloatRange(0, 3600, min_open=True),
+              help="Seconds that one task may ask for.")  # fmt: skip
+@click.option("--drain-s", default=120, show_default=True, type=click.IntRange(1),
+              help="Seconds for what was admitted, when told to end.")  # fmt: skip
+@click.pass_obj
+def reward_serve(session: Session, /, host: str, port: int, workers: int | None, sandbox: str | None,
+                 **limits: Any) -> None:  # fmt: skip
+    r"""Serve the rule verifiers over HTTP: to trainers elsewhere, to hosts without a sandbox.
+
+    POST /verify takes {"tasks": [...]} and returns {"verdicts": [...]}; GET /health is 200 while it can verify.
+    SIGTERM ends it when what was admitted is done.
+
+    \b
+    Examples:
+      preppo reward serve
+      PREPPO_REWARD_TOKEN="$(openssl rand -hex 32)" preppo reward serve --host 0.0.0.0 --workers 32
+    """
+    from pipeline.reward import serve_verifiers
+
+    serve_verifiers(session.config, err, host, port, workers, sandbox, **limits)

@@ -3,7 +3,6 @@
 import asyncio
 import atexit
 import json
-import math
 import os
 import threading
 import time
@@ -20,6 +19,8 @@ from verifiers.sandbox import host
 SANDBOXES = ("bubblewrap", "http", "unsafe")
 SANDBOX_VARIABLE = "PREPPO_SANDBOX"
 """How the workers learn of it."""
+
+MAX_BUDGET_S = 86_400.0
 
 MAX_EXTRACTED = 1_000
 """Characters of an extracted answer that are kept in a verdict."""
@@ -96,12 +97,12 @@ class VerifierPool:
                 budget_s = entry.budget_s if task.budget_s is None else float(task.budget_s)
                 job = Job(entry, outcome.payload, budget_s)
                 deferred.append((position, entry, outcome, job, elapsed_ms))
-        if remote:
-            assert self._remote is not None
-            for position, verdict in zip(remote, self._remote.verify([tasks[at] for at in remote]), strict=True):
-                verdicts[position] = verdict
+        pending = self._remote.submit([tasks[at] for at in remote]) if self._remote is not None and remote else None
         if deferred:
             self._decide_deferred(tasks, verdicts, deferred)
+        if pending is not None:
+            for position, verdict in zip(remote, pending.result(), strict=True):
+                verdicts[position] = verdict
         return [verdict for verdict in verdicts if verdict is not None]
 
     async def verify_async(self, tasks: Sequence[Task]) -> list[Verdict]:
@@ -241,8 +242,9 @@ def _malformed(task: Task) -> str | None:
     if not isinstance(ground_truth, str | None):
         return f"ground_truth must be JSON text or None, not {type(ground_truth).__name__}"
     budget_s = task.budget_s
-    if budget_s is not None and not (isinstance(budget_s, int | float) and 0 < budget_s < math.inf):
-        return f"budget_s must be a positive number of seconds, not {budget_s!r}"
+    usable = isinstance(budget_s, int | float) and not isinstance(budget_s, bool) and 0 < budget_s <= MAX_BUDGET_S
+    if budget_s is not None and not usable:
+        return f"budget_s must be a number of seconds, above 0 and at most {MAX_BUDGET_S:g}, not {str(budget_s)[:40]}"
     return None
 
 
