@@ -29,8 +29,8 @@ MAX_EXTRACTED = 1_000
 class VerifierPool:
     """Worker processes that stay warm across calls of `verify`.
 
-    A context manager. Workers start when the first task needs one, and end with the context. One call at a time
-    uses the workers; calls from several threads wait for one another there, and only there.
+    A context manager. Workers start when the first task needs one, and end with the context. Calls from several
+    threads share them, a task of each in turn.
 
     Args:
         workers: processes for what cannot be decided here; None takes one per usable CPU.
@@ -55,7 +55,6 @@ class VerifierPool:
         self.workers = len(os.sched_getaffinity(0)) if workers is None else workers
         self._runner = Runner(self.workers, {SANDBOX_VARIABLE: sandbox})
         self._remote = _remote(str(url)) if sandbox == "http" else None
-        self._lock = threading.Lock()
 
     def verify(self, tasks: Sequence[Task]) -> list[Verdict]:
         """Return one verdict per task, in the same order; nothing that a task holds makes it raise."""
@@ -111,10 +110,9 @@ class VerifierPool:
 
     def close(self) -> None:
         """End the workers. The pool may be used again: new ones start when needed."""
-        with self._lock:
-            self._runner.close()
-            if self._remote is not None:
-                self._remote.close()
+        self._runner.close()
+        if self._remote is not None:
+            self._remote.close()
 
     def __enter__(self) -> Self:
         return self
@@ -133,8 +131,7 @@ class VerifierPool:
         # Equal payloads run once. Sorted, so that the order in which workers see them is not the batch's.
         keys = {(job.verifier.name, job.payload, job.budget_s): job for _, _, _, job, _ in deferred}
         order = sorted(keys)
-        with self._lock:
-            results = dict(zip(order, self._runner.run([keys[key] for key in order]), strict=True))
+        results = dict(zip(order, self._runner.run([keys[key] for key in order]), strict=True))
         for position, entry, first, job, elapsed_ms in deferred:
             result = results[job.verifier.name, job.payload, job.budget_s]
             found = result.outcome

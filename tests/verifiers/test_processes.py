@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,8 +113,8 @@ def test_workers_end_with_a_parent_that_is_killed():
     program = (
         "from verifiers import Task, VerifierPool\n"
         "pool = VerifierPool(1)\n"
-        "pool.verify([Task('math', 'the answer is x+x', '\"2x\"')])\n"
-        "print(pool._runner._server.process.pid, flush=True)\n"
+        'pool.verify([Task(\'regex\', \'ab\', \'{"pattern": "a+b", "on": "response"}\')])\n'
+        "print(pool._runner.server.process.pid, flush=True)\n"
         "import time; time.sleep(60)\n"
     )
     root = Path(__file__).parents[2]
@@ -130,4 +132,70 @@ def test_workers_end_with_a_parent_that_is_killed():
 def test_a_runner_can_be_used_again_after_closing(runner):
     runner.run([job("none")])
     runner.close()
+    assert statuses(runner.run([job("none")])) == ["correct"]
+
+
+def in_thread(runner, jobs):
+    found = []
+    thread = threading.Thread(target=lambda: found.append((runner.run(jobs), time.monotonic())))
+    thread.start()
+    return thread, found
+
+
+def test_calls_share_the_workers_a_job_of_each_in_turn(runner):
+    runner.run([job("none")])
+    long, of_long = in_thread(runner, [job("sleep", 0.05)] * 60)
+    time.sleep(0.3)
+    started = time.monotonic()
+    runner.run([job("none"), job("sleep", 0.01)])
+    assert time.monotonic() - started < 0.6, "it waits for what runs, not for the whole of the other call"
+    assert not of_long
+    long.join()
+    assert statuses(of_long[0][0]) == ["correct"] * 60
+
+
+def test_closing_ends_a_call_that_waits(runner):
+    thread, found = in_thread(runner, [job("sleep", 60), job("sleep", 60), job("none")])
+    time.sleep(1.5)
+    runner.close()
+    thread.join(10)
+    assert statuses(found[0][0]) == ["error"] * 3
+    assert "closed" in found[0][0][2].outcome.detail
+    assert statuses(runner.run([job("none")])) == ["correct"]
+
+
+def test_a_server_that_is_killed_is_replaced(runner):
+    runner.run([job("none")])
+    thread, found = in_thread(runner, [job("sleep", 1.0), *[job("none")] * 4])
+    time.sleep(0.3)
+    runner.server.process.kill()
+    thread.join(60)
+    assert statuses(found[0][0]) == ["correct"] * 5
+
+
+def test_a_defect_of_the_scheduler_is_an_error_and_not_a_hang(runner, monkeypatch):
+    def broken(self, worker):
+        raise ZeroDivisionError("of the test")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("verifiers.processes.Scheduler._read", broken)
+        (result,) = runner.run([job("none")])
+    assert (result.outcome.status, "ZeroDivisionError" in result.outcome.detail) == (Status.error, True)
+    assert statuses(runner.run([job("none")])) == ["correct"]
+
+
+def test_a_forked_process_starts_its_own_workers(runner):
+    runner.run([job("none")])
+    read, write = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside a thread, from Python 3.12 on
+        child = os.fork()
+    if child == 0:
+        os.write(write, statuses(runner.run([job("none")]))[0].encode())
+        runner.close()
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as told:
+        assert told.read() == "correct"
+    os.waitpid(child, 0)
     assert statuses(runner.run([job("none")])) == ["correct"]
