@@ -178,7 +178,7 @@ def test_a_defect_of_the_scheduler_is_an_error_and_not_a_hang(runner, monkeypatc
         raise ZeroDivisionError("of the test")
 
     with monkeypatch.context() as patched:
-        patched.setattr("verifiers.processes.Scheduler._read", broken)
+        patched.setattr("verifiers.scheduler.Scheduler._read", broken)
         (result,) = runner.run([job("none")])
     assert (result.outcome.status, "ZeroDivisionError" in result.outcome.detail) == (Status.error, True)
     assert statuses(runner.run([job("none")])) == ["correct"]
