@@ -32,7 +32,7 @@ COLUMNS = ("set", "locator", "label", "verdict", "detail", "who_is_right", "why"
 # CodeT's own stop sequences: a completion ends where the next top-level statement begins.
 _STOP = re.compile(r"\n(?:class|def|#|if|print|assert)")
 _JUDGE_ONLY = re.compile(r"\b(?:ListNode|TreeNode|Node|sortedcontainers)\b")
-_PLUS_TEST = '''
+_PLUS_TEST = """
 import copy, math
 _space = {{}}
 exec({source!r}, _space)
@@ -62,7 +62,7 @@ def check(candidate):
         elif got != expected:
             atol = {atol} or (1e-6 if _floats(expected) else 0)
             assert atol and _close(got, expected, atol)
-'''
+"""
 
 
 class Row(NamedTuple):

@@ -62,7 +62,7 @@ def load(data: Path, name: str) -> tuple[list[Row], Counter[str]]:
 
 
 def tasks_of(verifier: str, rows: list[Row]) -> list[Task]:
-    return [Task(verifier, row.response, json.dumps(row.gold)) for row in rows]
+    return [Task(verifier, row.response, json.dumps(row.gold), row.prompt) for row in rows]
 
 
 def adjudications() -> dict[tuple[str, str], tuple[str, str]]:

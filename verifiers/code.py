@@ -13,14 +13,19 @@ itself continues it.
 """
 
 import ast
+import hashlib
 import json
 import re
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from verifiers.contract import BadGold, Deferred, Outcome, Status, Verifier
 from verifiers.extract import strip_reasoning
 from verifiers.languages import LANGUAGES
-from verifiers.sandbox.inside.tester import Program
+from verifiers.sandbox.inside.program import Program
 
 MAX_CODE = 200_000
 """Characters of a solution."""
@@ -40,20 +45,22 @@ _KEYS = {
 _FORM = (
     'a code ground_truth is JSON such as {"kind": "asserts", "tests": ["assert f(3) == 9"]}; see verifiers/README.md'
 )
-_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([A-Za-z0-9+#_-]*)[^\n`]*$", re.MULTILINE)
+# Possessive, so that no run of blanks is gone through twice.
+_FENCE = re.compile(r"^[ \t]*+(`{3,}+|~{3,}+)[ \t]*+([A-Za-z0-9+#_-]*+)[^\n`]*+$", re.MULTILINE)
+_EVALUATORS = ("eval", "exec")
 
 
 class Gold(NamedTuple):
     """A checked gold.
 
     Attributes:
-        text: its JSON.
+        payload: what a worker needs of it, as members of a JSON object: its text, and a hash of that.
         language: a name of `LANGUAGES`.
         names: what the tests take from the solution; `entry_point` alone where the gold names one.
         prefix: code that the response continues; empty for none.
     """
 
-    text: str
+    payload: str
     language: str
     names: tuple[str, ...]
     prefix: str
@@ -63,8 +70,8 @@ def parse_gold(value: Any) -> Gold:
     """Check a gold without running any of it.
 
     Raises:
-        BadGold: not one of the four kinds, without a test, tests that are no Python, or tests that an empty program
-            passes.
+        BadGold: not one of the four kinds, without a test, tests that are no Python or hold whatever the solution does,
+            or tests that leave the verdict to the solution.
     """
     if not isinstance(value, dict) or value.get("kind") not in _KINDS:
         raise BadGold(_FORM)
@@ -79,22 +86,39 @@ def parse_gold(value: Any) -> Gold:
     _demand(language == "python" or kind == "stdio", f"{language} programs are checked by stdio cases only")
     _number(value, "time_s", 0.1, 60)
     _number(value, "memory_mb", 64, 8192)
-    _compare(value.get("compare"))
+    _compare(value.get("compare"), kind)
     entry_point = value.get("entry_point")
     if kind in ("check", "calls"):
         _demand(entry_point is not None and entry_point.isidentifier(), "entry_point must name a function")
-    {"asserts": _asserts, "check": _check, "calls": _calls, "stdio": _stdio}[kind](value)
-    if kind != "stdio":
-        _python(value.get("setup") or "", "setup")
+    with _quiet, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an invalid escape in a test is worth a warning nowhere
+        {"asserts": _asserts, "check": _check, "calls": _calls, "stdio": _stdio}[kind](value)
+        names = () if kind == "stdio" else _names(value)
     text = json.dumps(value, sort_keys=True)
     _demand(len(text) <= MAX_GOLD, f"the gold has {len(text)} characters, at most {MAX_GOLD}")
-    return Gold(text, language, _names(value), value.get("prefix") or "")
+    key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    payload = f'"gold": {json.dumps(text)}, "key": "{key}"'
+    return Gold(payload, language, names, value.get("prefix") or "")
+
+
+_quiet = threading.Lock()
 
 
 def _names(value: dict[str, Any]) -> tuple[str, ...]:
-    if value.get("entry_point"):
-        return (value["entry_point"],)
-    return tuple(Program(value).names) if value["kind"] == "asserts" else ()
+    _python(value.get("setup") or "", "setup")
+    try:
+        program = Program(value)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise BadGold(f"the tests are no Python ({type(error).__name__}: {str(error)[:80]}); {_FORM}") from None
+    _demand(
+        bool(program.names),
+        "the tests use nothing that they do not define (a solution named like a builtin needs an entry_point)",
+    )
+    _demand(
+        program.judge is None,
+        f"the tests compare by {program.judge}, which they do not define, so that the solution would",
+    )
+    return (value["entry_point"],) if value.get("entry_point") else tuple(program.names)
 
 
 def _demand(holds: bool, problem: str) -> None:  # noqa: FBT001
@@ -108,15 +132,18 @@ def _number(value: dict[str, Any], name: str, least: float, most: float) -> None
         isinstance(given, int | float) and not isinstance(given, bool) and least <= given <= most
     )
     _demand(usable, f"{name} must be a number from {least:g} to {most:g}, not {str(given)[:40]!r}")
+    if given is None:
+        value.pop(name, None)
 
 
-def _compare(options: Any) -> None:
+def _compare(options: Any, kind: str) -> None:
     _demand(options is None or isinstance(options, dict), "compare must be an object")
     for name, given in (options or {}).items():
-        if name == "unordered":
-            _demand(isinstance(given, bool), "compare.unordered must be true or false")
+        if name == "unordered" and kind == "calls":
+            _demand(given in (True, False, "deep"), 'compare.unordered must be true, false or "deep"')
         else:
-            _demand(name in ("rel_tol", "abs_tol"), f"compare.{name[:40]} is unknown: rel_tol, abs_tol or unordered")
+            known = "rel_tol, abs_tol or unordered" if kind == "calls" else "rel_tol or abs_tol"
+            _demand(name in ("rel_tol", "abs_tol"), f"compare.{name[:40]} is unknown: {known}")
             usable = isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < 1
             _demand(usable, f"compare.{name} must be a number from 0 to 1, not {str(given)[:40]!r}")
 
@@ -137,16 +164,21 @@ def _check(value: dict[str, Any]) -> None:
     test = value.get("test")
     _demand(isinstance(test, str), "test must be text that defines check(candidate)")
     tree = _python(str(test), "test")
-    defined = any(isinstance(node, ast.FunctionDef) and node.name == "check" for node in tree.body)
-    _demand(defined, "test defines no check(candidate)")
+    checks = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "check"]
+    _demand(bool(checks), "test defines no check(candidate)")
+    _demand(len(checks[-1].args.args) == 1, "check must take one argument, the solution")
 
 
 def _calls(value: dict[str, Any]) -> None:
-    for number, case in enumerate(_cases(value), 1):
+    cases = _cases(value)
+    for number, case in enumerate(cases, 1):
         _demand(set(case) <= {"args", "kwargs", "expected"}, f"case {number} has keys besides args, kwargs, expected")
         _demand("expected" in case, f"case {number} says nothing of the result expected")
         _demand(isinstance(case.get("args", []), list), f"the args of case {number} must be a list")
         _demand(isinstance(case.get("kwargs", {}), dict), f"the kwargs of case {number} must be an object")
+    _demand(
+        any(case["expected"] is not None for case in cases), "every case expects null, which an empty function gives"
+    )
 
 
 def _stdio(value: dict[str, Any]) -> None:
@@ -166,10 +198,18 @@ def _cases(value: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _python(text: str, name: str) -> ast.Module:
+    """Parse a part of the tests; refuse what holds whatever the solution does, and what would run its results."""
     try:
-        return ast.parse(text)
+        tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise BadGold(f"{name} is no Python ({type(error).__name__}: {str(error)[:80]}); {_FORM}") from None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert) and isinstance(node.test, ast.Tuple) and node.test.elts:
+            raise BadGold(f"{name} asserts a tuple, which always holds; {_FORM}")
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _EVALUATORS:
+            text_alone = all(isinstance(argument, ast.Constant) for argument in node.args[:1])
+            _demand(text_alone, f"{name} may {node.func.id} what the solution returns")
+    return tree
 
 
 def check(response: str, gold: Gold, _prompt: str) -> Outcome | Deferred:
@@ -180,7 +220,7 @@ def check(response: str, gold: Gold, _prompt: str) -> Outcome | Deferred:
     if len(source) > MAX_CODE:
         detail = f"limit: {len(source)} characters of code, at most {MAX_CODE}"
         return Outcome(Status.incorrect, None, detail)
-    return Deferred(f'{{"source": {json.dumps(source)}, "gold": {gold.text}}}', source.strip(), "")
+    return Deferred(f'{{"source": {json.dumps(source)}, {gold.payload}}}', source.strip(), "")
 
 
 def code_of(text: str, gold: Gold) -> str:
@@ -189,7 +229,8 @@ def code_of(text: str, gold: Gold) -> str:
     if blocks is None:
         code = text
     else:
-        defining = [block for block in blocks if _defines(block, gold.names)]
+        defines = _definition(gold.names)
+        defining = [block for block in blocks if defines is not None and defines.search(block)]
         code = (defining or blocks or [""])[-1]
         if defining:
             return code if not gold.prefix else f"{_imports(gold.prefix)}{code}"
@@ -200,27 +241,29 @@ def code_of(text: str, gold: Gold) -> str:
 
 def fenced(text: str, languages: tuple[str, ...]) -> list[str] | None:
     """Return the fenced blocks of a language or of none, or None where the text has no fence; the last may be open."""
-    blocks, opening, start = [], None, 0
-    marks = False
+    found = list(_blocks(text))
+    return [block for tag, block in found if tag in languages or not tag] if found else None
+
+
+def _blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the language and the text of each fenced block."""
+    opening, start = None, 0
     for match in _FENCE.finditer(text):
         if opening is None:
-            opening, start, marks = match, match.end() + 1, True
+            opening, start = match, match.end() + 1
         elif match[1][0] == opening[1][0] and len(match[1]) >= len(opening[1]) and not match[2]:
-            blocks.append((opening[2].lower(), text[start : match.start()]))
+            yield opening[2].lower(), text[start : match.start()]
             opening = None
-    if not marks:
-        return None
     if opening is not None:
-        blocks.append((opening[2].lower(), text[start:]))
-    return [block for tag, block in blocks if tag in languages or not tag]
+        yield opening[2].lower(), text[start:]
 
 
-def _defines(code: str, names: tuple[str, ...]) -> bool:
-    """Whether code defines one of the names at its top level."""
-    for name in map(re.escape, names):
-        if re.search(rf"^(?:async[ \t]+)?(?:def|class)[ \t]+{name}\b|^{name}[ \t]*=", code, re.MULTILINE):
-            return True
-    return False
+def _definition(names: tuple[str, ...]) -> re.Pattern[str] | None:
+    """Return what finds a definition of one of the names at the top level of code; None for no names."""
+    if not names:
+        return None
+    either = "|".join(map(re.escape, names))
+    return re.compile(rf"^(?:async[ \t]++)?(?:def|class)[ \t]++(?:{either})\b|^(?:{either})[ \t]*+=", re.MULTILINE)
 
 
 def _imports(prefix: str) -> str:
@@ -231,10 +274,11 @@ def _imports(prefix: str) -> str:
 
 VERIFIER = Verifier(
     name="code",
-    version="1",
+    version=f"2+python-{sys.version_info[0]}.{sys.version_info[1]}",
     parse_gold=parse_gold,
     check=check,
     work="verifiers.code_worker:work",
     budget_s=BUDGET_S,
+    sandboxed=True,
     memory_mb=None,  # the worker only waits; solutions and tests have their own limits
 )

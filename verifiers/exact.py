@@ -12,6 +12,9 @@ from verifiers.extract import candidates, strip_reasoning
 from verifiers.hedges import cut_off, taken_back
 from verifiers.normal_form import normal_form
 
+MAX_LAST_LINES = 100_000
+"""Characters at the end of a response in which its last line is looked for."""
+
 _FORM = 'an exact ground_truth is JSON text such as "Paris" or ["Paris", "paris, France"]'
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _OUTER = " \t\r\n.,;:!?*_`$"
@@ -61,7 +64,7 @@ def check(response: str, gold: frozenset[str], _prompt: str) -> Outcome:
             return Outcome(Status.unparsed, answer, f"{candidate.source}: questioned, or one of several")
         if answer:
             return _outcome(answer, gold, candidate.source)
-    for line in reversed(text.splitlines()):
+    for line in reversed(text.rstrip()[-MAX_LAST_LINES:].splitlines()):
         if answer := normalise(line):
             return _outcome(answer, gold, "last line")
     return Outcome(Status.unparsed, None, "no answer found")

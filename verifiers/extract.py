@@ -13,11 +13,13 @@ for the mathematical ones, and choice.py and exact.py.
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from verifiers.numerals import leading_number, parse_number, tidy
+from verifiers.boxes import boxes
+from verifiers.numerals import MAX_DIGITS, leading_number, parse_number, tidy
+from verifiers.reasoning import strip_reasoning as strip_reasoning  # part of the one rule
 
 TAIL = 200
 """Characters at the end of a response in which an unannounced answer is looked for."""
@@ -25,23 +27,38 @@ TAIL = 200
 MAX_PHRASE = 300
 """Characters after an announcement that are read as the answer."""
 
+MAX_BETWEEN = 150
+"""Characters between two announcements that can offer alternatives."""
+
 MAX_CANDIDATES = 32
 """Announcements of each kind that are looked at, from the last; bounds the work on a degenerate response."""
 
-MAX_BOX = 20_000
-"""Characters after which a box counts as closed; it is over every limit by then."""
 
-_REASONING_TAG = re.compile(r"<(/?)(?:think|thinking|thought|reasoning|scratchpad)>", re.IGNORECASE)
-
-_BOX = re.compile(r"\\f?boxed\s*\{|\\fbox\s*\{")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_BETWEEN_BOXES = re.compile(r"(?:[\s,;.$]|\\[()\[\],; ]|\\text|\\quad|[{}]|\b(?:or|and)\b)*", re.IGNORECASE)
-
-_MARK = r"[ \t]{0,4}[*_]{0,2}[ \t]{0,4}"
-_HASHES = re.compile(r"####[ \t]*")
-_LINE_LABEL = re.compile(
-    rf"(?:^|\n)[ \t>#*_]*(?:(?:the )?(?:final |correct |short )?answer|ans|a){_MARK}[:=]{_MARK}\s*", re.IGNORECASE
+# What makes of two announcements one offer of two answers, and what makes the second a correction of the first.
+_ALTERNATIVE = re.compile(
+    r"\balternatively\b|\bor,? (?:else|maybe|perhaps|possibly|it (?:could|might|may)|the answer|\$?\\?f?boxed|\$)"
+    r"|\b(?:could|might|may) also be\b|\banother possib|\bif not\b|\belse\b",
+    re.IGNORECASE,
 )
+# "or 6" behind a box that holds 5.
+OFFERED_AFTER = re.compile(
+    r"[\s$*)\]\\.,;]*(?:\(\s*)?(?:or|alternatively|and/or)\b[^.\n0-9\\]{0,30}(?P<other>[$€£¥₹]?[-+]?[0-9][0-9,.]*(?:/[0-9]+)?)",
+    re.IGNORECASE,
+)
+_BOX_DENIED_BEFORE = re.compile(r"(?:\bnot|n['’]t)\s+(?:equal(?: to)?\s+|be\s+)?[\s$*(\\\[]*\Z", re.IGNORECASE)
+_BOX_DENIED_AFTER = re.compile(r"[\s$*)\\\]]*(?:is|was|would be)\s+(?:wrong|incorrect|false|not\b)", re.IGNORECASE)
+_CORRECTION = re.compile(
+    r"\b(?:wait|no|actually|correct\w*|mistake\w*|sorry|instead|rather|oops|hmm|re-?check\w*|revis\w*|error|wrong"
+    r"|so|thus|therefore|hence|finally|final)\b",
+    re.IGNORECASE,
+)
+_MARK = r"[ \t]{0,4}[*_]{0,2}[ \t]{0,4}"
+_BLANKS = re.compile(r"[ \t]*")
+LINE_LABEL = re.compile(
+    rf"[ \t>#*_]*(?:(?:the )?(?:final |correct |short )?answer|ans|a){_MARK}[:=]{_MARK}\s*", re.IGNORECASE
+)
+_SHORT_LABEL_BEGINS = frozenset(" \t>#*_aA")
+_LABEL_BEGINS = _SHORT_LABEL_BEGINS | frozenset("tTfFcCsS")
 _PHRASE = re.compile(
     r"\banswer(?:s)?(?:[ \t]{1,4}(?:to|for|of)\b[^.\n:=]{0,80}?)?"
     rf"{_MARK}(?::|=|\b(?:is|are|was|must be|should be|would be|will be)\b(?:[ \t]{0, 4}:)?"
@@ -65,6 +82,28 @@ _TAIL_NUMBER = re.compile(
     r"[$€£¥₹]?[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+|(?=\.[0-9]))(?:\.[0-9]+)?"
     r"(?:[ ]?/[ ]?[0-9]+(?![0-9]))?"
     r"(?:[ ]?\\?%|[ ](?:percent|hundred|thousand|million|billion|trillion)\b)?"
+)
+# "5, 6 or " before the last number of a tail.
+_LISTED_BEFORE = re.compile(
+    r"(?<![0-9A-Za-z.,/])(?:[$€£¥₹]?[-+]?[0-9]++(?:\.[0-9]++)?(?:/[0-9]++)?\s*+(?:,|;|/|(?:or|and)\b)\s*+"
+    r"(?:(?:or|and|maybe|perhaps|possibly|even)\b\s*+)*+)++$",
+    re.IGNORECASE,
+)
+_OPEN_BOX = re.compile(r"\\f?boxed\s*\{[^{}]*$")
+# A number after these is not said to be the answer; a phrase with these denies what it holds.
+_DENIED_BEFORE = re.compile(
+    r"(?:\bnot|n['’]t|\bnever|\b(?:more|less|fewer|greater|other|rather) than|\bat (?:least|most)|\bexcept|\bunlike)\s+"
+    r"(?:be\s+|equal(?:\s+to)?\s+|exactly\s+|simply\s+|just\s+|necessarily\s+)*[$€£]?$",
+    re.IGNORECASE,
+)
+# A number between these is part of an expression.
+_OPERATOR_BEFORE = re.compile(
+    r"(?:\\[A-Za-z]+\s*|[\^_√|!]\s*|(?:[0-9)\]}]|(?<![A-Za-z])[A-Za-z])\s*(?:[-+*/×·÷^]|\\(?:cdot|times))\s*)$"
+)
+_OPERATOR_AFTER = re.compile(r"\s*(?:\\[A-Za-z]|[\^_*×·÷√]|[-+/]\s*[0-9A-Za-z\\(])|[({]|[xyzn](?![A-Za-z])|[!|](?=\S)")
+_ASKED_AFTER = re.compile(r"[^.!?\n0-9]{0,40}\?")
+_DENIAL = re.compile(
+    r"\bnot\b|n['’]t\b|\b(?:never|neither|nor|wrong|incorrect|false|impossible|unknown)\b", re.IGNORECASE
 )
 # A comma between digits of one numeral does not separate answers.
 _SPLITS = re.compile(r"\b(?:or|and|and/or)\b|;|,(?![0-9]{3}(?![0-9]))", re.IGNORECASE)
@@ -95,55 +134,105 @@ class Candidate(NamedTuple):
     line: str = ""
 
 
-def strip_reasoning(response: str) -> str:
-    """Remove reasoning blocks: closed ones, all before a lone closing tag, all after a lone opening tag."""
-    if "<" not in response or _REASONING_TAG.search(response) is None:
-        return response
-    kept: list[str] = []
-    inside, start = False, 0
-    for tag in _REASONING_TAG.finditer(response):
-        if tag[1]:  # a closing tag; without its opening, all before it was reasoning
-            kept = kept if inside else []
-            inside, start = False, tag.end()
-        elif not inside:
-            kept.append(response[start : tag.start()])
-            inside = True
-    if not inside:
-        kept.append(response[start:])
-    return "".join(kept)
-
-
 def candidates(text: str) -> Iterator[Candidate]:
     """Yield the explicit answers of a text without reasoning blocks, the last first.
 
     A box inside an announced phrase comes out once, as the box.
     """
     found: list[tuple[int, int, Candidate]] = []
-    boxes = _boxes(text)
-    for start, _, content in boxes:
-        found.append((start, 0, Candidate(content, "boxed")))
+    found_boxes = boxes(text)
+    for start, end, content in found_boxes:
+        other = OFFERED_AFTER.match(text, end)
+        offered = f"{content} or {other['other']}" if other else content
+        if _BOX_DENIED_BEFORE.search(text, max(0, start - 40), start) or _BOX_DENIED_AFTER.match(text, end):
+            offered = f"not {offered}"  # "the answer is not 7" says what it is not
+        found.append((start, 0, Candidate(offered, "boxed")))
     if "####" in text:
-        found.extend((m.end(), 1, Candidate(_line(text, m.end()), "####")) for m in _last_matches(_HASHES, text))
+        found.extend((start, 1, Candidate(_line(text, start), "####")) for start in _after_hashes(text))
     if ":" in text or "=" in text:
-        for match in _last_matches(_LINE_LABEL, text):
-            start = match.end()
-            candidate = Candidate(_sentence(text, start), "labelled line", line=_line(text, start))
-            found.append((start, 1, candidate))
+        for start in _after_labels(text):
+            line = _line(text, start)
+            sentence = line if line.isdecimal() else _sentence(text, start)
+            found.append((start, 1, Candidate(sentence, "labelled line", line=line)))
     if "nswer" in text or "NSWER" in text:
-        for match in _last_matches(_PHRASE, text):
-            start = match.end()
-            candidate = Candidate(_sentence(text, start), "answer phrase", False, _line(text, start))
-            found.append((start, 2, candidate))
-        found.extend((m.start(1), 1, Candidate(m[1], "answer tag")) for m in _last_matches(_ANSWER_TAG, text))
+        for start in _after_phrases(text):
+            sentence = _sentence(text, start)
+            if text[start + len(sentence) : start + len(sentence) + 1] != "?":  # "Is the answer 5?" claims nothing
+                candidate = Candidate(sentence, "answer phrase", False, _line(text, start))
+                found.append((start, 2, candidate))
+        if "</" in text:
+            found.extend((m.start(1), 1, Candidate(m[1], "answer tag")) for m in _last_matches(_ANSWER_TAG, text))
     if len(found) > 1:
         # The later position first; at one position a label beats the looser phrase.
         found.sort(key=lambda item: (-item[0], item[1]))
+        _join_alternatives(found, text)
     for position, _, candidate in found:
+        if not found_boxes:
+            yield candidate
+            continue
         leads_to_box = candidate.source != "boxed" and any(
-            position <= start <= position + len(candidate.text) for start, _, _ in boxes
+            position <= start <= position + len(candidate.text) for start, _, _ in found_boxes
         )
         if not leads_to_box:
             yield candidate
+
+
+# The last `MAX_CANDIDATES` of each kind, searched from literals: scanning all of a response with a regular expression
+# for each kind would be most of the time that a verdict takes.
+
+
+def _after_hashes(text: str) -> Iterator[int]:
+    at = text.rfind("####")
+    for _ in range(MAX_CANDIDATES):
+        if at < 0:
+            return
+        yield _matched_end(_BLANKS, text, at + 4)
+        at = text.rfind("####", 0, at)
+
+
+def _after_labels(text: str) -> Iterable[int]:
+    begins = _LABEL_BEGINS if "nswer" in text or "NSWER" in text else _SHORT_LABEL_BEGINS
+    found: deque[int] = deque(maxlen=MAX_CANDIDATES)
+    start = 0
+    for line in text.split("\n"):
+        if line[:1] in begins and line and (match := LINE_LABEL.match(text, start)):
+            found.append(match.end())
+        start += len(line) + 1
+    return found
+
+
+def _after_phrases(text: str) -> Iterator[int]:
+    # Each literal is searched on from its own last place, so that a text is gone through once for each.
+    lower, upper, found = text.rfind("nswer"), text.rfind("NSWER"), 0
+    while found < MAX_CANDIDATES and (end := max(lower, upper)) >= 0:
+        if end > 0 and (match := _PHRASE.match(text, end - 1)):
+            found += 1
+            yield match.end()
+        if end == lower:
+            lower = text.rfind("nswer", 0, end)
+        else:
+            upper = text.rfind("NSWER", 0, end)
+
+
+def _matched_end(pattern: re.Pattern[str], text: str, start: int) -> int:
+    match = pattern.match(text, start)
+    return start if match is None else match.end()
+
+
+def _join_alternatives(found: list[tuple[int, int, Candidate]], text: str) -> None:
+    """Make one candidate of the last two where the response offers them as alternatives."""
+    last = found[0]
+    before = next((item for item in found if item[0] < last[0] and item[2].text.strip() != last[2].text.strip()), None)
+    if before is None or last[0] - before[0] > MAX_BETWEEN:
+        return
+    between = text[before[0] : last[0]]
+    marker = _ALTERNATIVE.search(between)
+    if marker is None or _CORRECTION.search(between):
+        return
+    first = before[2].text if before[2].source == "boxed" else between[: marker.start()].strip(" \t\r\n.,;(")
+    if first:
+        joined = f"{first} or {last[2].text}"
+        found[0] = (last[0], last[1], last[2]._replace(text=joined, line=joined if last[2].line else ""))
 
 
 def maths_answer(candidate: Candidate) -> str | None:
@@ -156,6 +245,8 @@ def maths_answer(candidate: Candidate) -> str | None:
     if candidate.source == "boxed":
         return tidy(candidate.text)
     prose = candidate.text.strip(" \t\r\n*_")
+    if prose.isdecimal() and prose.isascii() and len(prose) < MAX_DIGITS:
+        return prose
     text = tidy(prose)
     if not text:
         return None
@@ -179,14 +270,21 @@ def tail_answer(text: str) -> str | None:
         # The cut may have split a number: start at the next blank.
         blank = re.search(r"\s", tail)
         tail = tail[blank.end() :] if blank else tail
-    last = _last_match(_TAIL_NUMBER, tail)
-    span = _last_match(_SPAN, tail)
-    if span is not None and (last is None or span.end() > last.start()) and (inner := _last_side(_content(span))):
-        return inner
+    if _OPEN_BOX.search(tail):
+        return None
+    last, span = _last_match(_TAIL_NUMBER, tail), _last_match(_SPAN, tail)
+    found = span if span is not None and (last is None or span.end() > last.start()) else last
+    if found is None or _DENIED_BEFORE.search(tail[: found.start()]) or _ASKED_AFTER.match(tail, found.end()):
+        return None
+    if found is span and (inner := _last_side(_content(found))):
+        return inner if re.search(r"[^\W_]", inner) else None
     if last is None:
         return None
-    before = re.search(r"([$€£¥₹]?[-+]?[0-9][0-9,.]*(?:/[0-9]+)?\s*\bor\s*)$", tail[: last.start()], re.IGNORECASE)
-    return tidy((before[1] if before else "") + last[0])
+    before, sign = tail[: last.start()], last[0][: -len(last[0].lstrip("+- "))]
+    if _OPERATOR_BEFORE.search(before + sign) or _OPERATOR_AFTER.match(tail, last.end()):
+        return None
+    listed = _LISTED_BEFORE.search(before)
+    return tidy((listed[0] if listed else "") + last[0])
 
 
 def _last_matches(pattern: re.Pattern[str], text: str) -> deque[re.Match[str]]:
@@ -213,47 +311,6 @@ def alternatives(answer: str) -> list[str]:
             start = match.end()
     parts.append(answer[start:])
     return [tidied for part in parts if (tidied := tidy(part.strip().removeprefix("either ")))]
-
-
-def _boxes(text: str) -> list[tuple[int, int, str]]:
-    """Return (start, end, content) of each balanced box; neighbours offered together are joined into one."""
-    if "boxed" not in text and "\\fbox" not in text:
-        return []
-    boxes: list[tuple[int, int, str]] = []
-    for match in _last_matches(_BOX, text):
-        if boxes and match.start() < boxes[-1][1]:
-            continue  # inside the previous box
-        end = _closing_brace(text, match.end())
-        if end is None:
-            continue
-        content = _unbox(text[match.end() : end])
-        if boxes:
-            between = text[boxes[-1][1] : match.start()]
-            if len(between) <= 40 and _BETWEEN_BOXES.fullmatch(between):
-                start, _, previous = boxes.pop()
-                joined = " or " if re.search(r"\bor\b", between) else ", "
-                content = previous if tidy(previous) == tidy(content) else previous + joined + content
-                boxes.append((start, end + 1, content))
-                continue
-        boxes.append((match.start(), end + 1, content))
-    return boxes
-
-
-def _unbox(content: str) -> str:
-    inner = _BOX.match(content.strip())
-    return content.strip()[inner.end() : -1] if inner and content.strip().endswith("}") else content
-
-
-def _closing_brace(text: str, start: int) -> int | None:
-    level = 1
-    for match in _BRACE.finditer(text, start, start + MAX_BOX):
-        if match[0] == "{":
-            level += 1
-        elif match[0] == "}":
-            level -= 1
-            if level == 0:
-                return match.start()
-    return start + MAX_BOX if start + MAX_BOX < len(text) else None
 
 
 def _line(text: str, start: int) -> str:
@@ -309,6 +366,8 @@ def _bare_word(text: str, candidate: Candidate) -> str | None:
 
 
 def _number_in_prose(text: str) -> str | None:
+    if _DENIAL.search(text) or _DENIED_BEFORE.search(text):
+        return text
     left, sign, right = text.rpartition("=")
     if sign:
         if len(alternatives(text)) > 1 or _IN_VARIABLES.search(left):

@@ -1,9 +1,11 @@
 """The symbolic comparison of the maths verifier. Imported only in worker processes.
 
-math-verify's own timeouts rest on signals and are switched off: the pool kills the process instead. Only its
-LaTeX parser reads an answer; nothing here calls `sympify` or `parse_expr` on a response.
+Shapes (lists, intervals, matrices, relations) are compared as in the calling process; this module decides pairs of
+single values. math-verify's own timeouts rest on signals and are switched off: the pool kills the process instead.
+Only its LaTeX parser reads an answer; nothing here calls `sympify` or `parse_expr` on a response.
 """
 
+import hashlib
 import logging
 import re
 from fractions import Fraction
@@ -11,201 +13,208 @@ from functools import lru_cache
 from typing import Any
 
 import sympy
-from math_verify import LatexExtractionConfig, parse, verify
+from latex2sympy2_extended.latex2sympy2 import ConversionConfig, NormalizationConfig, _Latex2Sympy
+from latex2sympy2_extended.math_normalization import normalize_latex
+from math_verify.grader import should_treat_as_complex, sympy_symbolic_eq
 from sympy.core.cache import clear_cache
 from sympy.core.random import seed
 
+from verifiers.answers import read
 from verifiers.contract import Outcome, Status
-from verifiers.extract import alternatives
+from verifiers.equality import Asked, Comparison, same
+from verifiers.formulas import UNICODE
 from verifiers.numerals import DOUBLE_NOISE, Number, is_printed_double, parse_number, rounds_to
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)  # it announces on every import that its timeouts are off
 
-_LATEX = [LatexExtractionConfig(boxed_match_priority=-1)]
-_DIGITS = 400
-MAX_PRECISION = 20_000
-_EQUAL_DIGITS = 250  # two constants that agree to so many digits are equal
-_ORDERED = re.compile(r"[(\[](?P<inner>.*)[)\]]", re.DOTALL)
-_MEMBER = re.compile(r"^[A-Za-z] ?\\in(?![A-Za-z]) ?")
-_RELATION = re.compile(r"[<>≤≥]|\\(?:le|ge|leq|geq|lt|gt)(?![a-z])")
-_UNICODE = str.maketrans(
-    {"²": "^2", "³": "^3", "π": "\\pi ", "∞": "\\infty ", "×": "\\times ", "·": "\\cdot ", "÷": "/"}
-    | {"≤": "\\le ", "≥": "\\ge ", "∪": "\\cup ", "∈": "\\in ", "±": "\\pm ", "√": "\\sqrt"}
+# Its unit stripping takes "5m" for "5", and lower case takes "R - r" for 0: both are off.
+_NORMAL = NormalizationConfig(
+    basic_latex=True, units=False, malformed_operators=False, nits=False, boxed="none", equations=False
 )
+_CONVERSION = ConversionConfig(lowercase_symbols=False)
+_DIGITS = 400
+_MARGIN = 150  # two constants are equal when they agree up to these last digits of those compared
+MAX_PRECISION = 25_000
+_POINT_DIGITS = 50
+_POINTS = 4
+_EQUAL_AT_POINT = 30
 _FACTOR = re.compile(r"(?<=[0-9)]) ?(\(-?[0-9.]+\))")
-_WARM_UP = (r"\frac{\sqrt{2}}{2}", r"(x+1)^2", r"\left(3,\pi\right]", r"\{1, 2\}", r"x \le 5", r"2^{-3}", "3+2i")
+_FRAC_OF_DIGITS = re.compile(r"\\frac ?([0-9]) ?([0-9])")
+_DIGIT_ARGUMENT = re.compile(r"(\\sqrt|\\log_|\^) ?([0-9])(?![0-9])")
+_NUMERAL = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
+_THOUSANDS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
+_TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
+# Read as something else than they are: (n)_{k} as a falling factorial, 101_2 as 101, S' as S, a set as its element.
+_MISREAD = re.compile(
+    r"[0-9)\]}] ?_|['%;:$]|\\prime|\\approx|\\[{}]|\\[lr]brace|\\text|\\unit"
+    r"|\\(?:[lcdv]?dots|cdots|ddots)(?![a-z])|…|\.[0-9]*\.|(?<![0-9])\.(?![0-9])"
+    r"|°(?= ?[0-9.])|\\frac ?[0-9 ]{3}|\\sqrt ?[0-9]{2}"
+)
+_SUBSCRIPT = re.compile(r"_(?:\{[^{}]*\}|[0-9A-Za-z])")
+# A numeral after what it would be multiplied by: "x 2", "(a+b) 2".
+_NUMERAL_BEHIND = re.compile(r"(?:(?<![\\A-Za-z])[A-Za-z]|\\pi|[)}]) ?[0-9]")
+_WARM_UP = (r"\frac{\sqrt{2}}{2}", r"(x+1)^2", r"\ln x", r"2^{-3}", "3+2i", r"\sin^2 x")
 
-Expression = Any  # sympy.Basic, sympy.MatrixBase or str: sympy ships no types
+_OPERATORS = (sympy.Sum, sympy.Product, sympy.Integral, sympy.Limit, sympy.Derivative)
+
+Expression = Any  # sympy.Basic, sympy.MatrixBase: sympy ships no types
+
+_CANNOT = (ArithmeticError, AttributeError, NotImplementedError, RecursionError, TypeError, ValueError)
+"""What sympy raises where it cannot evaluate an expression."""
+
+
+class _Reader(_Latex2Sympy):  # type: ignore[misc]
+    """math-verify's parser, with numerals read as fractions; it runs them through `sympify`, which evaluates."""
+
+    def parse_number(self, text: str) -> Expression:
+        """Return the exact value of a numeral; raises `ValueError` for one in scientific notation."""
+        if not _NUMERAL.fullmatch(text):
+            raise ValueError(text)  # 1e999999999
+        value = Fraction(text)
+        return sympy.Rational(value.numerator, value.denominator)
 
 
 def work(payload: Any) -> Outcome:
-    """Compare `[[gold, ...], answer]`: correct when the answer equals any of them.
+    """Compare `[[gold, ...], answer, asked]`: correct when the answer equals any of them.
 
     The outcome depends on the payload alone: sympy's caches are emptied and its random numbers seeded first.
     """
-    golds, answer = payload
+    golds, answer, asked = payload
     clear_cache()
     seed(0)
-    for gold in golds:
-        if equal(gold, answer):
-            return Outcome(Status.correct, None, "math-verify")
-    return Outcome(Status.incorrect, None, "math-verify")
+    how = Comparison(Asked(*asked), equal)
+    found = any(same(read(gold), read(answer), how) for gold in golds)
+    return Outcome(Status.correct if found else Status.incorrect, None, "math-verify")
 
 
 def warm_up() -> None:
     """Parse a few expressions, so that the parser's tables are built before the first budget starts."""
     for text in _WARM_UP:
         equal(text, text + "+0")
+    equal(r"\sin^2 x", r"1 - \cos^2 x")  # loads what `simplify` loads at its first use
 
 
 def equal(gold: str, answer: str) -> bool:
-    """Whether two tidy texts are the same answer.
+    """Whether two texts are the same single value.
 
-    Round and square brackets are ordered: the answer must keep order, length and, where it has brackets,
-    their kind. Two constants are compared exactly or at high precision and not by math-verify, which accepts
-    2^-99 for 2^-98. All else is math-verify's.
+    Two constants are compared exactly or at high precision, two formulas first at a few points and then by
+    math-verify; decimals are fractions, so that nothing is rounded. All else is unequal.
     """
-    gold, answer = _MEMBER.sub("", gold), _MEMBER.sub("", answer)
-    ordered = _elements(gold)
-    if ordered is not None:
-        return _equal_ordered(gold, ordered, answer)
-    if gold.startswith("\\{") and _elements(answer) is not None:
+    real = not (should_treat_as_complex(gold) or should_treat_as_complex(answer))  # for both: symbols must be the same
+    left, right = _parse(gold, real=real), _parse(answer, real=real)
+    if left is None or right is None:
         return False
-    parsed_gold, parsed_answer = _parse(gold), _parse(answer)
-    if not parsed_gold or not parsed_answer:
+    if not left.free_symbols and not right.free_symbols:
+        return _equal_constants(left, right, parse_number(gold), parse_number(answer))
+    if left.has(*_OPERATORS) or right.has(*_OPERATORS):
+        left, right = left.doit(), right.doit()
+    if _differ_somewhere(left, right):
         return False
-    numeric = _equal_numeric(parsed_gold[0], parsed_answer[0], parse_number(gold), parse_number(answer))
-    if numeric is not None:
-        return numeric
-    if _differ_somewhere(parsed_gold[0], parsed_answer[0]):
-        return False
-    return bool(verify(parsed_gold, parsed_answer, timeout_seconds=None)) and _confirmed(
-        parsed_gold[0], parsed_answer[0]
-    )
+    return bool(sympy_symbolic_eq(left, right))  # not `verify`, which first rounds to 15 digits
 
 
 @lru_cache(maxsize=512)
-def _parse(text: str) -> list[Expression]:
-    # Kept because parsing is most of the work and the samples of one prompt share its gold. The caller must not
-    # change the list.
-    latex = text.replace("$", "").replace("%", "\\%").translate(_UNICODE)
-    latex = _FACTOR.sub(r"\\cdot \1", latex)  # 2(3) would be read as the mixed number 2 + 3
-    parsed: list[Expression] = parse(f"${latex}$", extraction_config=_LATEX, parsing_timeout=None)
-    return [_imaginary(value) for value in parsed]
-
-
-def _imaginary(value: Expression) -> Expression:
-    """Let `i` be the imaginary unit, which the parser leaves a symbol."""
-    if not isinstance(value, sympy.Basic):
-        return value
-    return value.xreplace({symbol: sympy.I for symbol in value.free_symbols if symbol.name == "i"})
-
-
-def _elements(text: str) -> list[str] | None:
-    """Return the elements of one outermost pair of round or square brackets, or None."""
-    match = _ORDERED.fullmatch(text.strip())
-    if match is None:
+def _parse(text: str, *, real: bool) -> Expression | None:
+    # Kept because parsing is most of the work and the samples of one prompt share its gold.
+    latex = text.translate(UNICODE)
+    if _MISREAD.search(latex) or _NUMERAL_BEHIND.search(_SUBSCRIPT.sub("", latex)):
         return None
-    level = 0
-    for position, character in enumerate(text.strip()):
-        level += (character in "([") - (character in ")]")
-        if level == 0 and position < len(text.strip()) - 1:
+    if "°" in latex:
+        if not _TRIGONOMETRIC.search(latex):
             return None
-    parts = alternatives(match["inner"])
-    return parts if len(parts) > 1 else None
+        latex = latex.replace("°", r" \cdot \frac{\pi}{180}")
+    latex = _THOUSANDS.sub("", latex)
+    latex = _DIGIT_ARGUMENT.sub(r"\1{\2}", _FRAC_OF_DIGITS.sub(r"\\frac{\1}{\2}", latex))
+    latex = _FACTOR.sub(r"\\cdot \1", latex)  # 2(3) would be read as the mixed number 2 + 3
+    try:
+        latex = normalize_latex(latex, _NORMAL)
+        found = _Reader(None, real, False, _CONVERSION).parse(latex)
+    except Exception:  # the parser raises bare `Exception` for what it cannot read
+        return None
+    if not isinstance(found, sympy.Expr):
+        return None
+    return _usual_constants(found)
 
 
-def _equal_ordered(gold: str, elements: list[str], answer: str) -> bool:
-    others = _elements(answer)
-    if others is None:
-        if _RELATION.search(answer):  # 1 < x < 2 for the interval (1, 2)
-            return bool(verify(_parse(gold), _parse(answer), allow_set_relation_comp=True, timeout_seconds=None))
-        others = alternatives(answer)
-        if answer.startswith("\\{"):
-            return False
-    elif (gold.strip()[0], gold.strip()[-1]) != (answer.strip()[0], answer.strip()[-1]):
+def _usual_constants(value: Expression) -> Expression:
+    """Let `i` and `e` be what they usually are."""
+    meant = {"i": sympy.I, "e": sympy.E}
+    symbols = {symbol: meant[symbol.name] for symbol in value.free_symbols if symbol.name in meant}
+    if any(symbol.name in ("j", "k") for symbol in value.free_symbols):
+        symbols = {symbol: constant for symbol, constant in symbols.items() if symbol.name != "i"}
+    return value.xreplace(symbols)
+
+
+def _equal_constants(left: Expression, right: Expression, gold_read: Number | None, read: Number | None) -> bool:
+    """Compare two constants at `_DIGITS` digits; False where one of them has no finite value."""
+    try:
+        return _constants_agree(_evaluated(left), _evaluated(right), gold_read, read)
+    except _CANNOT:
         return False
-    return len(elements) == len(others) and all(map(_equal_element, elements, others))
 
 
-def _equal_element(gold: str, answer: str) -> bool:
-    return gold == answer or equal(gold, answer)
-
-
-def _is_constant(value: Expression) -> bool:
-    return isinstance(value, sympy.Expr) and bool(value.is_number) and not value.has(sympy.oo, sympy.nan, sympy.zoo)
-
-
-def _exact(value: Expression) -> Expression:
-    """Evaluate a constant with each decimal read as the fraction it was written as."""
-    floats = {number: sympy.Rational(str(number)) for number in value.atoms(sympy.Float)}
-    value = value.xreplace(floats)
+def _evaluated(value: Expression) -> Expression:
     return value if value.has(sympy.Sum, sympy.Product, sympy.Integral) else value.doit()
 
 
-def _equal_numeric(gold: Expression, answer: Expression, gold_read: Number | None, read: Number | None) -> bool | None:
-    """Compare two constants at `_DIGITS` digits; None when they are not both constants that can be evaluated."""
-    try:
-        return _constants_agree(gold, answer, gold_read, read)
-    except (ArithmeticError, AttributeError, NotImplementedError, RecursionError, TypeError, ValueError):
-        return None  # sympy cannot evaluate one of them: left to math-verify
-
-
-def _constants_agree(
-    gold: Expression, answer: Expression, gold_read: Number | None, read: Number | None
-) -> bool | None:
-    if not (_is_constant(gold) and _is_constant(answer)):
-        return None
-    if _percent(gold) != _percent(answer):
-        return None  # 50% may be 50 or 0.5: math-verify tries both
-    left, right = _exact(gold), _exact(answer)
+def _constants_agree(left: Expression, right: Expression, gold_read: Number | None, read: Number | None) -> bool:
+    if left.has(sympy.oo, sympy.zoo, sympy.nan) or right.has(sympy.oo, sympy.zoo, sympy.nan):
+        return False
     if left.is_Rational and right.is_Rational:
         exact = bool(left == right)
     else:
-        scale = abs(sympy.N(left, 20))
-        if not scale.is_Float or scale == 0:
-            return None
-        digits = min(MAX_PRECISION, _DIGITS + max(0, int(sympy.log(scale, 10))))
+        digits = _DIGITS + _magnitude(left) + _magnitude(right)
+        if digits > MAX_PRECISION:
+            return False
         difference = abs(sympy.N(left - right, 20, maxn=digits))
         if not difference.is_number or difference.has(sympy.nan, sympy.zoo, sympy.oo):
-            return None
-        exact = bool(difference <= min(scale, 1) * sympy.Float(10, 20) ** -_EQUAL_DIGITS)
+            return False
+        exact = bool(difference <= sympy.Float(10, 20) ** (_MARGIN - digits))
     return exact or any(
         decimal is not None and bool(sympy.im(other) == 0) and _rounds(other, decimal)
         for other, decimal in ((left, read), (right, gold_read))
     )
 
 
-def _differ_somewhere(gold: Expression, answer: Expression) -> bool:
-    """Whether two formulas differ at two points: then no simplification, which can take for ever, makes them equal.
+def _magnitude(value: Expression) -> int:
+    """Return a bound of the digits before and after the point that the numbers and powers in a constant need."""
+    digits = 0.0
+    for node in sympy.preorder_traversal(value):
+        if node.is_Rational:
+            digits += (node.p.bit_length() + node.q.bit_length()) * 0.31
+        elif node.is_Pow or isinstance(node, sympy.exp):
+            base, exponent = node.as_base_exp()
+            size = abs(sympy.N(exponent * sympy.log(abs(base), 10), 10))
+            digits += float(size) if size.is_Float and size < MAX_PRECISION else MAX_PRECISION
+    return int(digits) + 1
 
-    Bare symbols are left to math-verify, which reads them as words.
+
+def _differ_somewhere(gold: Expression, answer: Expression) -> bool:
+    """Whether two formulas differ at one of a few points: then no simplification, which can take for ever, helps.
+
+    The points follow from the two formulas, so that an answer cannot be made to agree at them.
     """
-    if not (isinstance(gold, sympy.Expr) and isinstance(answer, sympy.Expr)):
-        return False
-    symbols = gold.free_symbols | answer.free_symbols
-    if not symbols or gold.is_Symbol or answer.is_Symbol or _percent(gold) != _percent(answer):
-        return False
     try:
-        return all(_differ_at(gold, answer, symbols, start) for start in (7, 11))
-    except (ArithmeticError, AttributeError, NotImplementedError, RecursionError, TypeError, ValueError):
+        symbols = sorted({symbol.name for symbol in gold.free_symbols | answer.free_symbols})
+        digest = hashlib.sha256(f"{gold}\n{answer}".encode()).digest()
+        return any(_differ_at(gold, answer, symbols, digest[at : at + 8]) for at in range(0, 4 * _POINTS, 4))
+    except _CANNOT:
         return False  # no value there: left to math-verify
 
 
-def _differ_at(gold: Expression, answer: Expression, symbols: set[Expression], start: int) -> bool:
+def _differ_at(gold: Expression, answer: Expression, symbols: list[str], digest: bytes) -> bool:
     # By name: the parser makes symbols real or complex by what else is in the text.
-    names = sorted({symbol.name for symbol in symbols})
-    point = {name: sympy.Rational(start + 3 * index, 6 + index) for index, name in enumerate(names)}
+    # Between 1/2 and 3/2, so that powers of powers stay small.
+    start = int.from_bytes(digest[:4], "big")
+    point = {name: sympy.Rational(500 + (start + 331 * index) % 997, 997) for index, name in enumerate(symbols)}
     left, right = (
-        sympy.N(side.xreplace({symbol: point[symbol.name] for symbol in side.free_symbols}), 20)
+        sympy.N(side.xreplace({symbol: point[symbol.name] for symbol in side.free_symbols}), _POINT_DIGITS)
         for side in (gold, answer)
     )
     difference, scale = sympy.N(abs(left - right)), sympy.N(abs(left) + abs(right))
-    return bool(difference.is_Float and scale.is_Float and difference > scale * 1e-9)
-
-
-def _percent(value: Expression) -> bool:
-    return bool(value.has(sympy.UnevaluatedExpr))
+    if not (difference.is_Float and scale.is_Float):
+        return False
+    return bool(difference > scale * sympy.Float(10) ** -_EQUAL_AT_POINT)
 
 
 def _rounds(value: Expression, decimal: Number) -> bool:
@@ -221,13 +230,3 @@ def _rounds(value: Expression, decimal: Number) -> bool:
     return bool(distance * 2 <= sympy.Rational(1, 10**places)) or (
         is_printed_double(decimal) and bool(distance <= noise)
     )
-
-
-def _confirmed(gold: Expression, answer: Expression) -> bool:
-    """Confirm a match of two finite sets of constants element by element; other matches stand."""
-    if not (isinstance(gold, sympy.FiniteSet) and isinstance(answer, sympy.FiniteSet)):
-        return True
-    if len(gold) != len(answer) or not all(_is_constant(item) for item in (*gold.args, *answer.args)):
-        return True
-    left, right = (sorted(found.args, key=lambda item: sympy.N(sympy.re(item), 30)) for found in (gold, answer))
-    return all(_equal_numeric(a, b, None, None) is not False for a, b in zip(left, right, strict=True))

@@ -27,13 +27,13 @@ _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10*
 # Words after a number which are not units: they make it an expression, a list or a range.
 _NOT_UNITS = re.compile(
     r"\b(?:or|and|to|plus|minus|times|over|of|mod|modulo|pi|sqrt|sin|cos|tan|log|ln|exp|squared|cubed|factorial"
-    r"|choose|power|root|infinity|not|than|more|less|between|if|for|when|by|is|are|was|but)\b",
+    r"|choose|power|root|infinity|infty|not|than|more|less|between|if|for|when|by|is|are|was|but)\b",
     re.IGNORECASE,
 )
 
 _INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 _DECIMAL = rf"(?:{_INTEGER}(?:\.[0-9]*)?|\.[0-9]+)"
-_SIGN_AND_CURRENCY = r"(?P<sign>[-+]?)[ ]?(?:[$€£¥₹][ ]?(?P<inner_sign>[-+]?)[ ]?)?"
+_SIGN_AND_CURRENCY = r"(?P<sign>[-+]?)[ ]?(?:(?P<currency>[$€£¥₹])[ ]?(?P<inner_sign>[-+]?)[ ]?)?"
 _MAGNITUDE = (
     rf"(?:(?P<whole>{_INTEGER})[ ]*(?:[ ](?P<mixed_top>[0-9]+)/(?P<mixed_bottom>[0-9]+)"
     r"|\\frac\{(?P<mixed_frac_top>[0-9]+)\}\{(?P<mixed_frac_bottom>[0-9]+)\})"
@@ -52,16 +52,21 @@ _UNITS = re.compile(
     r"(?:(?:cm|mm|km|kg|mg|lbs?|oz|ml|mph|km/h|ft|hrs?|mins?|secs?|yrs?|sq|in)\b)?"
     r"(?P<words>(?:[ ,/(-]++[A-Za-z]{2,}+(?:/[A-Za-z]++)?[.)]?(?:['’]s)?(?:\^\{?[23]\}?|[²³])?)*+)"
 )
+_RECURRING = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]*)\.(?P<first>[0-9]*)\\(?:overline|bar) ?\{(?P<cycle>[0-9]+)\}")
 _PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"), ('"', '"'))
 # A backslash before these is the second of a row break in a matrix.
 _SPACING = re.compile(r"(?<!\\)\\(?:(?:left|right|displaystyle|limits)(?![A-Za-z])|!)")
 _BLANK = re.compile(r"(?<!\\)\\(?:[,;: ]|quad\b|qquad\b)|~|[\s\u00a0\u2009\u202f]+")
+_TEXT_COMMAND = r"\\(?:text|textrm|textnormal|mathrm|mbox|rm|operatorname)\s*"
 _UNIT_TEXT = re.compile(
-    r"(?<=[0-9}%.])(?:\s*/?\s*\\(?:text|textrm|textnormal|mathrm|mbox|rm|operatorname)\s*\{"
-    r"(?![^{}]*\b(?:hundred|thousand|million|billion|trillion|percent|or|and)\b)[^{}]*\}(?:\^\{?-?[123]\}?)?)+$"
+    rf"(?:(?<=[0-9}}%.)°])|(?<=\\pi))(?:(?:\s|\\[,;: ]|~)*/?\s*{_TEXT_COMMAND}\{{"
+    r"(?![^{}]*\b(?:hundred|thousand|million|billion|trillion|percent|or|and)\b)[^{}]*(?:\{-?[0-9]\}[^{}]*)?\}(?:\^\{?-?[123]\}?)?)+$"
 )
+_UNIT_WRAPPER = re.compile(rf"{_TEXT_COMMAND}\{{([^{{}}]*(?:\{{-?[0-9]\}}[^{{}}]*)?)\}}")
+_UNIT = re.compile(r"\\unit\{(?P<words>[^{}]*(?:\{-?[0-9]\}[^{}]*)*)\}$")
+_TRIGONOMETRIC = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname)\s*\{([^{}]*)\}")
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree|°")
 _ABOUT = re.compile(r"^(?:\\approx|\\sim(?:eq)?|≈|~)\s*")
@@ -79,19 +84,21 @@ class Number(NamedTuple):
         percent: whether a percent sign or word was written.
         decimals: significant digits when written as a decimal with a fractional part, else 0.
         plain: the numeral itself when it is a bare decimal, to recognise printed doubles; else empty.
+        unit: currency sign and words after the number, as written.
     """
 
     value: Fraction
     percent: bool
     decimals: int
     plain: str
+    unit: str = ""
 
 
 def tidy(text: str) -> str:
     r"""Remove the typography around a short mathematical text, leaving its meaning.
 
     Outer `$`, bold, quotes and final punctuation go; LaTeX spacing becomes spaces; `\dfrac` becomes
-    `\frac`; `\text{...}` after a final number goes as a unit and is unwrapped elsewhere; degree signs go.
+    `\frac`; `\text{...}` and a degree sign after a final number become `\unit{...}`; other `\text{...}` is unwrapped.
     A text of more than `MAX_TIDY` characters stays as it is: it is over the limits of any expression.
     """
     text = _trim(text)
@@ -113,8 +120,10 @@ def tidy(text: str) -> str:
     text = text.replace("\\$", "$")
     if "\\" in text or "°" in text:
         text = _SPACING.sub("", text)
-        text = _DEGREES.sub("", text)
-        text = _UNIT_TEXT.sub("", _trim(text))
+        text = _DEGREES.sub("°", text)
+        text = _UNIT_TEXT.sub(_unit, _trim(text))
+        if text.endswith("°") and not _TRIGONOMETRIC.search(text):
+            text = _trim(text[:-1]) + r"\unit{°}"
         text = _TEXT.sub(r"\1", text)
         text = _SHORT_FRAC.sub(r"\\frac{\1}{\2}", text)
         text = _FRAC_SPACES.sub(r"\\frac{\1}{\2}", text)
@@ -124,6 +133,21 @@ def tidy(text: str) -> str:
     if text.startswith("(") and text.endswith(")") and _PLAIN.fullmatch(text[1:-1]):
         text = text[1:-1]
     return text
+
+
+def _unit(match: re.Match[str]) -> str:
+    words = " ".join(_BLANK.sub(" ", _UNIT_WRAPPER.sub(r" \1 ", match[0])).split())
+    return rf"\unit{{{words}}}" if words else ""
+
+
+def split_unit(text: str) -> tuple[str, str]:
+    r"""Split a tidy text into itself and the words of a unit at its end, `\unit{...}`; empty where there is none."""
+    match = _UNIT.search(text) if text.endswith("}") and r"\unit{" in text else None
+    if match is None:
+        return text, ""
+    value = text[: match.start()].rstrip()
+    # 30°C: the degree sign stands before the text.
+    return (value[:-1].rstrip(), "°" + match["words"]) if value.endswith("°") else (value, match["words"])
 
 
 def _trim(text: str) -> str:
@@ -142,16 +166,20 @@ def parse_number(text: str) -> Number | None:
 
 @lru_cache(maxsize=1 << 16)
 def _parse_number(text: str) -> Number | None:
+    if text.isdecimal() and text.isascii():
+        return Number(Fraction(int(text)), False, 0, text) if len(text) <= MAX_DIGITS else None
     match = _NUMBER.match(text)
     if match is None:
-        return None
+        return _recurring(text)
     number = _read(match)
     if number is None:
         return None
+    currency = match["currency"] or ""
     rest = text[match.end() :]
     if not rest:
-        return number
+        return number._replace(unit=currency) if currency else number
     value, percent = number.value, False
+    rest, after = split_unit(rest)
     if scale := _SCALE.match(rest):
         value *= _SCALES[scale[1].lower()]
         rest = rest[scale.end() :]
@@ -159,10 +187,23 @@ def _parse_number(text: str) -> Number | None:
     if sign := _PERCENT.match(rest):
         percent = True
         rest = rest[sign.end() :]
+    if rest.startswith(("\\overline", "\\bar")):
+        return _recurring(text)
     units = _UNITS.fullmatch(rest)
-    if units is None or _NOT_UNITS.search(units["words"]):
+    if units is None or _NOT_UNITS.search(units["words"]) or _NOT_UNITS.search(after):
         return None
-    return number._replace(percent=percent)
+    return number._replace(percent=percent, unit=" ".join(filter(None, (currency, rest.strip(), after))))
+
+
+def _recurring(text: str) -> Number | None:
+    """Read a decimal that repeats for ever, such as 0.1(6) with a bar over the 6."""
+    match = _RECURRING.fullmatch(text)
+    if match is None:
+        return None
+    first, cycle = match["first"], match["cycle"]
+    value = Fraction(int(match["whole"] or "0")) + Fraction(int(first or "0"), 10 ** len(first))
+    value += Fraction(int(cycle), (10 ** len(cycle) - 1) * 10 ** len(first))
+    return Number(-value if match["sign"] else value, percent=False, decimals=0, plain="")
 
 
 def leading_number(text: str) -> tuple[str, int] | None:

@@ -238,6 +238,9 @@ def _malformed(task: Task) -> str | None:
         return f"response must be text, not {type(response).__name__}"
     if not isinstance(ground_truth, str | None):
         return f"ground_truth must be JSON text or None, not {type(ground_truth).__name__}"
+    prompt: object = task.prompt
+    if not isinstance(prompt, str):
+        return f"prompt must be text, not {type(prompt).__name__}"
     budget_s = task.budget_s
     usable = isinstance(budget_s, int | float) and not isinstance(budget_s, bool) and 0 < budget_s <= MAX_BUDGET_S
     if budget_s is not None and not usable:

@@ -11,6 +11,7 @@ from verifiers import (
     knights_and_knaves,
     math,
     numeric,
+    reasoning_gym,
     regex,
 )
 from verifiers.contract import Verifier
@@ -27,6 +28,7 @@ REGISTRY: dict[str, Verifier] = {
         knights_and_knaves.VERIFIER,
         math.VERIFIER,
         numeric.VERIFIER,
+        *([reasoning_gym.VERIFIER] if reasoning_gym.usable() else []),  # where its package is installed
         regex.VERIFIER,
     )
 }

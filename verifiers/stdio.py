@@ -1,13 +1,14 @@
 """Whether a program printed what was expected.
 
 Line by line; blanks at the end of a line and blank lines at the end do not count, all else does. With a tolerance,
-lines are compared token by token, and two tokens that are decimal numbers agree within it.
+lines are compared token by token, and two tokens that are decimal numbers agree within it, unless both are integers.
 """
 
 import re
 from fractions import Fraction
 
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
+_INTEGER = re.compile(r"[-+]?[0-9]+")
 MAX_NUMERAL = 400
 
 
@@ -42,5 +43,7 @@ def _same(token: str, expected: str, rel_tol: Fraction, abs_tol: Fraction) -> bo
         return False
     if not (_NUMBER.fullmatch(token) and _NUMBER.fullmatch(expected)):
         return False
+    if _INTEGER.fullmatch(token) and _INTEGER.fullmatch(expected):
+        return int(token) == int(expected)
     want = Fraction(expected)
     return abs(Fraction(token) - want) <= max(rel_tol * abs(want), abs_tol)

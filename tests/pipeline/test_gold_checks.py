@@ -43,7 +43,13 @@ def test_a_prompt_whose_gold_is_unusable_is_not_rolled_out_nor_trained_on(tmp_pa
     story = json.loads(Command(corpus, home, "explain", bad, "--json").finish())
     assert any("do not balance" in json.dumps(decision) for decision in story["decisions"])
 
-    corrected = {"prompt_id": bad, "field": "ground_truth", "value": '"1/2"', "who": "ada", "why": "a brace was missing"}
+    corrected = {
+        "prompt_id": bad,
+        "field": "ground_truth",
+        "value": '"1/2"',
+        "who": "ada",
+        "why": "a brace was missing",
+    }
     write_lines(project.overrides_path() or home.parent / "corpus" / "overrides.jsonl", [corrected])
     Command(corpus, home).finish()
     view = open_project(corpus.config, home).store.snapshot()

@@ -35,7 +35,16 @@ if TYPE_CHECKING:
     from trainer.engines.contract import Request
     from warehouse.ledger import Commit
 
-BATCH_STAGES = {"prompts", "contamination", "gold_checks", "rollouts", "verdicts", "references", "rewards", "difficulty"}
+BATCH_STAGES = {
+    "prompts",
+    "contamination",
+    "gold_checks",
+    "rollouts",
+    "verdicts",
+    "references",
+    "rewards",
+    "difficulty",
+}
 CORPUS_STAGES = {"selection", "curriculum", "release"}
 ARMS = 2
 
@@ -178,7 +187,11 @@ def test_new_rollouts_file_touches_only_the_batch_it_is_about(curated: Home) -> 
     added = curated.run()
     assert {c.batch for c in added if c.stage != "recorded_rollouts"} == {curated.batch, CORPUS}
     assert old not in {c.batch for c in added}
-    assert {c.stage for c in added if c.batch == curated.batch} == BATCH_STAGES - {"prompts", "contamination", "gold_checks"}
+    assert {c.stage for c in added if c.batch == curated.batch} == BATCH_STAGES - {
+        "prompts",
+        "contamination",
+        "gold_checks",
+    }
     assert curated.live("rollouts").filter(pl.col("prompt_id").is_in(ids))["prompt_id"].n_unique() == len(ids)
     assert len(curated.verified) == 3 * curated.corpus.samples, "verdicts of the first three prompts are kept"
 

@@ -1,11 +1,13 @@
 """Finding the final answer."""
 
+import random
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from verifiers.endings import plain_ending
 from verifiers.extract import alternatives, candidates, maths_answer, strip_reasoning, tail_answer
 
 
@@ -68,12 +70,31 @@ def test_reasoning_is_removed(response, kept):
         ("the answer is Janet", "Janet", "answer phrase"),
         ("It is 12. I am sure this answer is correct.", "12", "tail"),
         ("He pays $5 and gets $10.", "$10", "tail"),
-        ("so 10-5", "5", "tail"),
+        ("so 10-5", None, "tail"),
+        ("so x - 5", None, "tail"),
+        (r"so 5\sqrt{2}", None, "tail"),
+        (r"so \ln 5", None, "tail"),
+        ("so 5x", None, "tail"),
+        ("so x + 3 = 8", "8", "tail"),
+        ("I got 5!", "5", "tail"),
+        ("so it is not 5", None, "tail"),
+        ("so it is not $5$.", None, "tail"),
+        ("is it $5$?", None, "tail"),
         ("that is -5", "-5", "tail"),
         ("5 or 6", "5 or 6", "tail"),
         (r"so \(\frac{1}{2}\).", r"\frac{1}{2}", "tail"),
         (r"\[ x = 12 \]", "12", "tail"),
         ("<think>\\boxed{3}</think> so 4", "4", "tail"),
+        ("5, 6 or 7", "5, 6 or 7", "tail"),
+        ("He has 1,600 and 5", "1,600 and 5", "tail"),
+        ("maybe 5, maybe 6", "5, maybe 6", "tail"),
+        (r"\boxed{5}. Alternatively, \boxed{6}.", "5 or 6", "boxed"),
+        (r"\boxed{5} or it could be \boxed{6}", "5 or 6", "boxed"),
+        ("The answer is 5. Or maybe the answer is 6.", "5 or 6", "answer phrase"),
+        (r"\boxed{5}. Alternatively we check: wait, that is wrong. \boxed{6}.", "6", "boxed"),
+        (r"\boxed{\[ x = \boxed{2, 3} \]}", "x = 2, 3", "boxed"),
+        (r"\boxed{5} or maybe 6", "5 or 6", "boxed"),
+        (r"\boxed{5} (or 6).", "5 or 6", "boxed"),
         (r"\boxed{12", None, "tail"),
         ("", None, "tail"),
         ("no number", None, "tail"),
@@ -99,6 +120,7 @@ def test_alternatives(answer, parts):
 ATOMS = [
     "<think>", "</think>", "<answer>", r"\boxed{", r"\boxed{5}", "####", "answer is ", "answer" + " " * 50, "\nA: ",
     "\n", "$", "$$", r"\[", "(", "{", "}", r"\text{", "5,", "answer to ", "A or ", "=", "**", '"', " ", "9^", "5 ", "a",
+    "1,", "1 or ", "1 maybe ", r"\boxed{5} or ", r"or else \boxed{5}", "answer is 5 alternatively ",
 ]  # fmt: skip
 
 
@@ -115,3 +137,30 @@ def test_any_text_is_searched_without_failing(text):
     found(text)
     found("the answer is " + text)
     found(r"\boxed{" + text + "}")
+
+
+PIECES = [
+    "\n", "####", "#### ", "A:", "\nA: ", "5", "6", "12.5", "1,600", "-7", r"\boxed{5}", r"\boxed{6}", r"\boxed{", "}",
+    " or ", " or else ", "Alternatively", "If not, ", "The answer is ", "Answer: ", "answer", "ans: ", "a = ", "  A = ",
+    "$", ".", " ", "wait, ", "so ", "box", "boxes", "<answer>5</answer>", "x" * 90, "**", "\n**A**: ",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+@example("The answer is 6. Or maybe\n#### 5")
+@example(r"\boxed{6} or else \boxed{5}")
+def test_the_shortcut_finds_what_the_rule_finds(text):
+    ending = plain_ending(text)
+    if ending is not None:
+        assert found(text) == ending
+
+
+def test_the_shortcut_finds_what_the_rule_finds_in_many_texts():
+    generator, used = random.Random(1), 0
+    for _ in range(30_000):
+        text = "".join(generator.choices(PIECES, k=generator.randrange(1, 9)))
+        ending = plain_ending(text)
+        used += ending is not None
+        if ending is not None:
+            assert found(text) == ending, text
+    assert used > 1_000

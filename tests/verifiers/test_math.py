@@ -36,12 +36,24 @@ def here(gold, response):
 @pytest.mark.parametrize(
     ("gold", "answer"),
     [
-        ("7", "7.0"), ("1,600", r"\$1600"), ("0.5", r"\frac{1}{2}"), ("x=5", "5"), ("5", "x = 5"), ("5", "2 + 3 = 5"),
-        ("5", r"5 \text{ cm}"), (["1/2", "b"], "0.5"), (r"\text{Janet}", "janet"), ("3,250", "3250"),
-        (r"(-\infty, 3]", r"\left( -\infty,3 \right]"), ("20", r"20\%"), (72, "72"), (2.5, "2.5"),
-        ("5", r"5 \text{ or } 5.0"), (r"\boxed{7}", "7"),
+        ("7", "7.0"),
+        ("1,600", r"\$1600"),
+        ("0.5", r"\frac{1}{2}"),
+        ("x=5", "5"),
+        ("5", "x = 5"),
+        ("5", "2 + 3 = 5"),
+        ("5", r"5 \text{ cm}"),
+        (["1/2", "b"], "0.5"),
+        (r"\text{Janet}", "janet"),
+        ("3,250", "3250"),
+        (r"(-\infty, 3]", r"\left( -\infty,3 \right]"),
+        ("20", r"20\%"),
+        (72, "72"),
+        (2.5, "2.5"),
+        ("5", r"5 \text{ or } 5.0"),
+        (r"\boxed{7}", "7"),
     ],
-)  # fmt: skip
+)
 def test_equal_without_a_worker(gold, answer):
     assert here(gold, rf"\boxed{{{answer}}}").status is Status.correct
 
@@ -49,11 +61,19 @@ def test_equal_without_a_worker(gold, answer):
 @pytest.mark.parametrize(
     ("gold", "answer"),
     [
-        ("7", "8"), ("5", "-5"), ("5", "5.0000001"), ("x=5", "y=5"), ("even", "neve"), ("7", "seven"),
+        ("7", "8"),
+        ("5", "-5"),
+        ("5", "5.0000001"),
+        ("x=5", "y=5"),
+        ("even", "neve"),
+        ("7", "seven"),
         ("10", "2x = 10"),
-        ("7", "٧"), ("2", "2 million"), ("5", "2 3"), ("12345678901234567890", "12345678901234567891"),
+        ("7", "٧"),
+        ("2", "2 million"),
+        ("5", "2 3"),
+        ("12345678901234567890", "12345678901234567891"),
     ],
-)  # fmt: skip
+)
 def test_unequal_without_a_worker(gold, answer):
     assert here(gold, rf"\boxed{{{answer}}}").status is Status.incorrect
 
@@ -93,44 +113,88 @@ def test_extracted_answers_are_canonical():
 @pytest.mark.parametrize(
     ("gold", "answer", "expected"),
     [
-        ("x^2+2x+1", "(x+1)^2", True), ("x^2+2x+1", "(x-1)^2", False),
+        ("x^2+2x+1", "(x+1)^2", True),
+        ("x^2+2x+1", "(x-1)^2", False),
         (r"\frac{\sqrt{2}}{2}", r"\frac{1}{\sqrt2}", True),
-        ("2^{-98}", "4^{-49}", True), ("2^{-98}", "2^{-99}", False), ("10^{20}", "10^{20}+1", False),
-        (r"\pi", "3.141593", True), (r"\pi", "3.14", False), (r"\sqrt{2}", "1.41421356239", False),
-        ("(1,2)", "(1, 2.0)", True), ("(1,2)", "(2,1)", False), ("(1,2)", "[1,2]", False), ("(1,2)", r"\{1,2\}", False),
-        ("(5,3)", "(7,2)", False), ("1,2", "2, 1", True), (r"\{1,2\}", r"\{2,1\}", True), (r"\{1,2\}", "(1,2)", False),
-        ("-2,3", r"x = -2 \text{ or } x = 3", True), ("(1,2)", "x=1, y=2", True), ("(1,2)", r"1 < x < 2", True),
-        (r"[1,2)", r"x \in [1,2)", True), ("2+3i", "3i+2", True), ("2+3i", "2-3i", False),
+        ("2^{-98}", "4^{-49}", True),
+        ("2^{-98}", "2^{-99}", False),
+        ("10^{20}", "10^{20}+1", False),
+        (r"\pi", "3.141593", True),
+        (r"\pi", "3.14", False),
+        (r"\sqrt{2}", "1.41421356239", False),
+        ("(1,2)", "(1, 2.0)", True),
+        ("(1,2)", "(2,1)", False),
+        ("(1,2)", "[1,2]", False),
+        ("(1,2)", r"\{1,2\}", False),
+        ("(5,3)", "(7,2)", False),
+        ("1,2", "2, 1", True),
+        (r"\{1,2\}", r"\{2,1\}", True),
+        (r"\{1,2\}", "(1,2)", False),
+        ("-2,3", r"x = -2 \text{ or } x = 3", True),
+        ("(1,2)", "x=1, y=2", True),
+        ("(1,2)", r"1 < x < 2", False),
+        (r"[1,2)", r"x \in [1,2)", True),
+        ("2+3i", "3i+2", True),
+        ("2+3i", "2-3i", False),
         (r"\frac{\pi}{2}", r"0.5\pi", True),
-        ("120", "5!", True), ("y=2x+1", "2x+1", True), ("5", r"\frac{10}{2}", True), ("5", "x+5", False),
+        ("120", "5!", False),
+        ("y=2x+1", "2x+1", True),
+        ("5", r"\frac{10}{2}", True),
+        ("5", "x+5", False),
         (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{bmatrix} 1 \\ 2.0 \end{bmatrix}", True),
         ("5", r"\frac{5}{}", False),
-        ("5", r"\pm 5", False), (r"\pm 5", "5, -5", True), ("x+1", "y+1", False), ("4", "2+2", True),
-        ("2^{1000}", "2^{1000}+1", False), ("2^{1000}", "4^{500}", True), ("-1", "i^2", True), ("2i", "(1+i)^2", True),
-        ("6", "2(3)", True), ("5", "2(3)", False), ("3", r"\log_2 8", True), ("235", "1 234 x", False),
-        (r"2\sqrt{3}", "3.4641016151377544", True), (r"2\sqrt{3}", "3.46410161513", False),
-        (r"\sin^2 x", r"1-\cos^2 x", True), ("x", r"\sqrt{x^2}", False), ("(1,2),(3,4)", "(1,2),(4,3)", False),
-        (r"(-1,2)\cup(3,4)", r"(3,4)\cup(-1,2)", True), (r"(-1,2)\cup(3,4)", r"(3,5)\cup(-1,2)", False),
-        ("x^3", "x^{3.0000001}", False), ("0", "10^{-50}", False), ("0", r"\sqrt{2}-\sqrt{2}", True),
+        ("5", r"\pm 5", False),
+        (r"\pm 5", "5, -5", True),
+        ("x+1", "y+1", False),
+        ("4", "2+2", True),
+        ("2^{1000}", "2^{1000}+1", False),
+        ("2^{1000}", "4^{500}", True),
+        ("-1", "i^2", True),
+        ("2i", "(1+i)^2", True),
+        ("6", "2(3)", True),
+        ("5", "2(3)", False),
+        ("3", r"\log_2 8", False),
+        ("235", "1 234 x", False),
+        (r"2\sqrt{3}", "3.4641016151377544", True),
+        (r"2\sqrt{3}", "3.46410161513", False),
+        (r"\sin^2 x", r"1-\cos^2 x", True),
+        ("x", r"\sqrt{x^2}", False),
+        ("(1,2),(3,4)", "(1,2),(4,3)", False),
+        (r"(-1,2)\cup(3,4)", r"(3,4)\cup(-1,2)", True),
+        (r"(-1,2)\cup(3,4)", r"(3,5)\cup(-1,2)", False),
+        ("x^3", "x^{3.0000001}", False),
+        ("0", "10^{-50}", False),
+        ("0", r"\sqrt{2}-\sqrt{2}", True),
     ],
-)  # fmt: skip
+)
 def test_symbolic(pool, gold, answer, expected):
     (verdict,) = pool.verify([boxed(gold, answer)])
     assert verdict.status is (Status.correct if expected else Status.incorrect), verdict
 
 
 def test_an_endless_simplification_times_out_and_costs_the_others_nothing(pool):
-    endless = Task("math", r"\boxed{\int \frac{1}{x^7+3x+1} dx}", json.dumps("(x+2)^{1000}"), budget_s=1.0)
+    endless = task(r"\prod_{i=1}^{n} \sin(i x)", r"\boxed{\prod_{i=1}^{n} \sin (i x) + 1}", budget_s=1.0)
     verdicts = pool.verify([boxed("x^2", "x x"), endless, boxed("x^2", "x+x"), boxed("7", "7")])
     assert [verdict.status.value for verdict in verdicts] == ["correct", "timeout", "incorrect", "correct"]
     assert verdicts[1].score is None
 
 
 BATCH = [
-    boxed("x^2+2x+1", "(x+1)^2"), boxed("x^2-1", "(x+1)(x-1)"), boxed("x^2-1", "x^2"), boxed(r"\sqrt{8}", r"2\sqrt{2}"),
-    boxed(r"\sqrt{8}", "2.828427"), boxed("(1,2)", "(1,2.0)"), boxed("1,2", "2,1"), boxed("5", "2+3"), boxed("5", "7"),
-    boxed("2^{-98}", "2^{-99}"), task("5", "nothing"), task("?", "5"), Task("math", "5", None), boxed("2x", "x+x"),
-]  # fmt: skip
+    boxed("x^2+2x+1", "(x+1)^2"),
+    boxed("x^2-1", "(x+1)(x-1)"),
+    boxed("x^2-1", "x^2"),
+    boxed(r"\sqrt{8}", r"2\sqrt{2}"),
+    boxed(r"\sqrt{8}", "2.828427"),
+    boxed("(1,2)", "(1,2.0)"),
+    boxed("1,2", "2,1"),
+    boxed("5", "2+3"),
+    boxed("5", "7"),
+    boxed("2^{-98}", "2^{-99}"),
+    task("5", "nothing"),
+    task("?", "5"),
+    Task("math", "5", None),
+    boxed("2x", "x+x"),
+]
 
 
 def essence(verdicts):
@@ -163,6 +227,74 @@ def test_no_text_makes_the_fast_path_fail(gold, response):
     for text in (response, "the answer is " + response, rf"\boxed{{{response}}}"):
         outcome = check(text, parsed, "")
         assert isinstance(outcome, Outcome | Deferred)
+
+
+PIECES = [
+    *"0123456789xyie+-*/^_(){}[]|!=<>,.;:%$&' \\\n",
+    "\x00",
+    "\ud800",
+    "\u200b",
+    "٣",
+    "é",
+    "π",
+    "√",
+    "≤",
+    r"\frac",
+    r"\sqrt{",
+    r"\frac{1}{2}",
+    r"\pi",
+    r"\infty",
+    r"\pm",
+    r"\cup",
+    r"\{",
+    r"\}",
+    r"\left(",
+    r"\right]",
+    r"\text{ or }",
+    r"\text{cm}",
+    r"\sum_{i=1}^{9}",
+    r"\ln ",
+    r"\sin ",
+    r"\begin{pmatrix}",
+    r"\end{pmatrix}",
+    r"\\",
+    r"\boxed{",
+    "x^2",
+    "####",
+    "the answer is ",
+    "^{9^9}",
+    "10^{99}",
+    r"\circ",
+    r"\binom{5}{2}",
+    "and",
+]
+GOLDS = [
+    "5",
+    "-1/2",
+    "x^2+1",
+    r"\ln 2",
+    "(1, 2]",
+    r"\{1, 2\}",
+    "1, 2",
+    "x < 5",
+    r"\begin{pmatrix}1\\2\end{pmatrix}",
+    "even",
+    r"50\%",
+    r"\sqrt{2}",
+]
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join), st.sampled_from(GOLDS), st.text(max_size=30))
+def test_any_text_in_a_verdict_out_and_the_same_one_again(pool, text, gold, prompt):
+    tasks = [
+        task(gold, response, prompt=prompt) for response in (text, rf"\boxed{{{text}}}", f"The answer is ${text}$.")
+    ]
+    first, again = pool.verify(tasks), pool.verify(tasks[::-1])[::-1]
+    assert essence(first) == essence(again)
+    assert all(verdict.status in (Status.correct, Status.incorrect, Status.unparsed) for verdict in first), first
 
 
 @given(st.text(alphabet=st.sampled_from("0123456789abxyz+-*/^(){}=., "), min_size=1, max_size=30))

@@ -9,7 +9,7 @@ from verifiers.extract import strip_reasoning
 from verifiers.instructions.finding import Finding, Question
 from verifiers.instructions.gold import Gold, Instruction, parse_gold
 from verifiers.instructions.language import answer
-from verifiers.instructions.text import Reading, is_visible, variants
+from verifiers.instructions.text import Reading, is_visible, says, variants
 
 MAX_HERE = 1_000_000
 """Characters to read (length, times constraints, times readings) up to which the calling process decides."""
@@ -18,8 +18,8 @@ MAX_HERE = 1_000_000
 def check(response: str, gold: Gold, _prompt: str) -> Outcome | Deferred:
     """Decide all constraints; languages that letters do not tell are left to a worker."""
     text = strip_reasoning(response)
-    if not is_visible(text):
-        detail = "nothing outside reasoning blocks" if is_visible(response) else "an empty response"
+    if not (says(text) and is_visible(text)):  # dashes keep to many a limit
+        detail = "no letter or digit outside reasoning blocks" if says(response) else "no letter or digit"
         failed = tuple(Part(item.id, Status.incorrect, 0.0, "an empty response") for item in gold.instructions)
         return Outcome(Status.unparsed, None, detail, parts=failed)
     if len(text) * len(gold.instructions) * (8 if gold.loose else 1) > MAX_HERE:

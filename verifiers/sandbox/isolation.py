@@ -19,12 +19,10 @@ PACKAGES = ("numpy", "numpy.libs")
 """What solutions and tests may import beside the standard library."""
 
 _ROOT = Path(__file__).resolve().parents[2]
-_FILES = (
-    "verifiers/forkserver.py",
-    *(f"verifiers/sandbox/inside/{name}.py" for name in ("namespaces", "solution", "tester", "wire", "zygote")),
-)
+_MODULES = ("compare", "link", "namespaces", "program", "remote", "scorer", "solution", "tester", "wire", "zygote")
+_FILES = tuple(f"verifiers/sandbox/inside/{name}.py" for name in _MODULES)
 _HERE = "/sandbox"
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "HOME": "/tmp",
     "LANG": "C.UTF-8",
@@ -43,7 +41,7 @@ def command(role: str, mode: str, python: str = sys.executable) -> tuple[list[st
     """Return the command that starts a sandbox, with `{control}` in it, and the descriptors it needs.
 
     Args:
-        role: `solution` or `tester`.
+        role: `solution`, `tester` or `scorer`.
         mode: `bubblewrap`, or `unsafe` for no isolation at all.
         python: the interpreter that runs solutions.
 
@@ -51,7 +49,7 @@ def command(role: str, mode: str, python: str = sys.executable) -> tuple[list[st
         NoIsolation: the mode is `bubblewrap`, and there is none.
     """
     if mode == "unsafe":
-        return [*_interpreter(python, str(_ROOT), {"unsafe"}), "{control}", str(USER), "unsafe", role], []
+        return [*_interpreter(python, ["-B"], str(_ROOT)), "{control}", str(USER), "unsafe", role], []
     program = shutil.which("bwrap")
     if not SUPPORTED or sys.platform != "linux":
         raise NoIsolation(
@@ -70,7 +68,8 @@ def command(role: str, mode: str, python: str = sys.executable) -> tuple[list[st
         fds.append(source)
         arguments += ["--perms", "0444", "--ro-bind-data", str(source), f"{_HERE}/{name}"]
     arguments += ["--remount-ro", "/", "--chdir", "/tmp", "--"]
-    return [*arguments, *_interpreter(_real(python), _HERE, set()), "{control}", str(USER), "isolated", role], fds
+    flags = ["-s", "-S", "-P", "-B"]  # not -I, which would have the hash seed ignored
+    return [*arguments, *_interpreter(_real(python), flags, _HERE), "{control}", str(USER), "isolated", role], fds
 
 
 def _real(python: str) -> str:
@@ -78,8 +77,7 @@ def _real(python: str) -> str:
     return str(Path(python).resolve())
 
 
-def _interpreter(python: str, path: str, unsafe: set[str]) -> list[str]:
-    flags = ["-B"] if unsafe else ["-I", "-S", "-B"]
+def _interpreter(python: str, flags: list[str], path: str) -> list[str]:
     start = (
         f"import sys; sys.path[:0] = [{path!r}, {path + '/site'!r}]; sys.argv = sys.argv[1:]; "
         "from verifiers.sandbox.inside.zygote import main; "
@@ -100,7 +98,7 @@ def _namespaces() -> Iterator[str]:
 
 def _environment() -> Iterator[str]:
     yield "--clearenv"
-    for name, value in _ENVIRONMENT.items():
+    for name, value in ENVIRONMENT.items():
         yield from ("--setenv", name, value)
 
 
@@ -120,14 +118,19 @@ def _file_system(python: str, role: str) -> Iterator[str]:
     if not home.is_relative_to("/usr"):
         yield from _folders([str(home.parent)])
         yield from ("--ro-bind", str(home), str(home))
-    yield from _folders([f"{_HERE}/site", f"{_HERE}/nothing"])
-    for name, source in _packages():
-        yield from ("--ro-bind", source, f"{_HERE}/site/{name}")
-    yield from (*_folders(["/dev", "/tmp"]), "--symlink", "/tmp", "/dev/shm")
+    yield from _folders(f"{_HERE}/{name}" for name in ("site", "nothing", "fd"))
+    if role == "scorer":
+        yield from ("--ro-bind", _scorer_site(), f"{_HERE}/site")
+    else:
+        for name, source in _packages():
+            yield from ("--ro-bind", source, f"{_HERE}/site/{name}")
+    yield from (*_folders(["/dev", "/tmp"]), "--symlink", "/tmp", "/dev/shm", "--symlink", f"{_HERE}/fd", "/dev/fd")
+    for number, stream in enumerate(("stdin", "stdout", "stderr")):
+        yield from ("--symlink", f"{_HERE}/fd/{number}", f"/dev/{stream}")
     for device in DEVICES:
         yield from ("--dev-bind", f"/dev/{device}", f"/dev/{device}")
     yield from ("--proc", "/proc")
-    if role == "tester":  # a solution gets a folder of its own
+    if role != "solution":  # a solution gets a folder of its own
         yield from ("--perms", "1777", "--size", str(TMP_MB << 20), "--tmpfs", "/tmp")
 
 
@@ -145,6 +148,14 @@ def _packages() -> tuple[tuple[str, str], ...]:
         return ()
     site = Path(found.origin).parent.parent
     return tuple((name, str(site / name)) for name in PACKAGES if (site / name).is_dir())
+
+
+def _scorer_site() -> str:
+    """Return the folder of reasoning_gym and of the thirty packages that it imports."""
+    found = importlib.util.find_spec("reasoning_gym")
+    if found is None or found.origin is None:
+        raise NoIsolation("reasoning_gym is not installed: pip install 'preppo[reasoning-gym]'")
+    return str(Path(found.origin).parent.parent)
 
 
 def explain(errors: str) -> str:

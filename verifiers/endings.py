@@ -1,0 +1,38 @@
+"""A shortcut past the search for announcements, for responses that end in a plain number."""
+
+import re
+
+from verifiers.extract import LINE_LABEL, MAX_BETWEEN, OFFERED_AFTER
+
+_MAX_ENDING = 100
+_NUMERAL = r"(?P<numeral>-?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})(?:\.[0-9]{1,20})?)"
+_PLAIN_ENDING = re.compile(rf" ?{_NUMERAL}\.?\s*\Z")
+_BOXED_ENDING = re.compile(rf"{_NUMERAL}\}}(?P<after>[^\n#{{}}]{{0,80}})\s*\Z")
+_SHORT_LABEL = re.compile(r"\n[ \t>#*_]*+a(?:ns)?[ \t*_]*+[:=]", re.IGNORECASE)
+
+
+def plain_ending(text: str) -> tuple[str, str] | None:
+    """Return (numeral, rule) where a text ends in an announced plain number, which is what `candidates` finds first.
+
+    A shortcut for the most frequent responses: None says nothing. Announcements shortly before, with which this one
+    could be offered as an alternative, are left to `candidates`.
+    """
+    tail = len(text) - _MAX_ENDING
+    if (start := text.rfind("####", tail)) >= 0:
+        rule, end = "####", _PLAIN_ENDING.match(text, start + 4)
+    elif (start := text.rfind("\nA:", tail)) >= 0:
+        rule, end = "labelled line", _PLAIN_ENDING.match(text, start + 3)
+    elif (start := text.rfind("\\boxed{", tail)) >= 0:
+        rule, end = "boxed", _BOXED_ENDING.match(text, start + 7)
+    else:
+        return None
+    if end is None:
+        return None
+    before = text[max(0, start - MAX_BETWEEN) : start]
+    if "####" in before or "\\boxed" in before or "\\fbox" in before or "nswer" in before or "NSWER" in before:
+        return None
+    if _SHORT_LABEL.search(before) or (start <= MAX_BETWEEN and LINE_LABEL.match(text)):
+        return None
+    if rule == "boxed" and ("nswer" in end["after"] or OFFERED_AFTER.match(end["after"])):
+        return None
+    return end["numeral"], rule
