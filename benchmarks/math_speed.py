@@ -214,7 +214,7 @@ def main() -> int:
     others += spread(synthetic(options.data, ("difficulty_dsr_sub_acc500",)), WARM_UP // 2)
     results = []
     for name, make in sets(options.data):
-        results.append((name, measure(make(), others * 2, options.repeat)))
+        results.append((name, measure(make(), others, options.repeat)))
         print(table(results[-1:], options.repeat).splitlines()[-1], flush=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "machine": platform.machine()}

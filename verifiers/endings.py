@@ -5,9 +5,10 @@ import re
 from verifiers.extract import LINE_LABEL, MAX_BETWEEN, OFFERED_AFTER
 
 _MAX_ENDING = 100
-_NUMERAL = r"(?P<numeral>-?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})(?:\.[0-9]{1,20})?)"
+_NUMERAL = r"(-?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})(?:\.[0-9]{1,20})?)"
 _PLAIN_ENDING = re.compile(rf" ?{_NUMERAL}\.?\s*\Z")
-_BOXED_ENDING = re.compile(rf"{_NUMERAL}\}}(?P<after>[^\n#{{}}]{{0,80}})\s*\Z")
+_BOXED_ENDING = re.compile(rf"{_NUMERAL}\}}([^\n#{{}}]{{0,80}})\s*\Z")
+_BOX = re.compile(r"\\f?boxed|\\fbox")
 _SHORT_LABEL = re.compile(r"\n[ \t>#*_]*+a(?:ns)?[ \t*_]*+[:=]", re.IGNORECASE)
 
 
@@ -28,11 +29,11 @@ def plain_ending(text: str) -> tuple[str, str] | None:
         return None
     if end is None:
         return None
-    before = text[max(0, start - MAX_BETWEEN) : start]
-    if "####" in before or "\\boxed" in before or "\\fbox" in before or "nswer" in before or "NSWER" in before:
+    before = text[start - MAX_BETWEEN : start] if start > MAX_BETWEEN else text[:start]
+    if "####" in before or "nswer" in before or "NSWER" in before or ("box" in before and _BOX.search(before)):
         return None
     if _SHORT_LABEL.search(before) or (start <= MAX_BETWEEN and LINE_LABEL.match(text)):
         return None
-    if rule == "boxed" and ("nswer" in end["after"] or OFFERED_AFTER.match(end["after"])):
+    if rule == "boxed" and ("nswer" in end[2] or OFFERED_AFTER.match(end[2])):
         return None
-    return end["numeral"], rule
+    return end[1], rule

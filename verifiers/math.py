@@ -167,8 +167,8 @@ def compare(gold: tuple[Gold, ...], text: str, source: str, prompt: str = "") ->
 
 def _compare_numeral(gold: str, numeral: str, source: str) -> Outcome:
     """Compare a plain numeral with a gold that is one number: the most frequent pairs."""
-    if numeral == gold and numeral.isdecimal() and numeral[0] != "0":
-        return Outcome(Status.correct, numeral, source)
+    if numeral.isdecimal() and gold.isdecimal() and numeral[0] != "0" and gold[0] != "0":
+        return Outcome(Status.correct if numeral == gold else Status.incorrect, numeral, source)
     return _compare_numbers(gold, numeral, source)
 
 

@@ -438,7 +438,7 @@ import json, os, threading, time
 from pathlib import Path
 from verifiers import Task, VerifierPool
 def uids(pid):
-    for child in Path(f"/proc/{{pid}}/task/{{pid}}/children").read_text().split():
+    for child in [c for t in Path(f"/proc/{{pid}}/task").iterdir() for c in (t / "children").read_text().split()]:
         yield Path(f"/proc/{{child}}/status").read_text().split("Uid:")[1].split()[0]
         yield from uids(child)
 with VerifierPool(1) as pool:
@@ -455,7 +455,7 @@ print(json.dumps([os.getuid(), found, seen]))
     uid, found, seen = json.loads(done.stdout)
     assert (uid, found, seen) == (
         1000,
-        [["correct", "1 calls"], ["incorrect", "test 1: an assertion does not hold (AssertionError)"]],
+        [["correct", "1 calls"], ["incorrect", "test 1: an assertion does not hold"]],
         ["1000"],
     )
 

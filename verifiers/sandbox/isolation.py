@@ -19,7 +19,19 @@ PACKAGES = ("numpy", "numpy.libs")
 """What solutions and tests may import beside the standard library."""
 
 _ROOT = Path(__file__).resolve().parents[2]
-_MODULES = ("compare", "link", "namespaces", "program", "remote", "scorer", "solution", "tester", "wire", "zygote")
+_MODULES = (
+    "arrays",
+    "compare",
+    "link",
+    "namespaces",
+    "program",
+    "remote",
+    "scorer",
+    "solution",
+    "tester",
+    "wire",
+    "zygote",
+)
 _FILES = tuple(f"verifiers/sandbox/inside/{name}.py" for name in _MODULES)
 _HERE = "/sandbox"
 ENVIRONMENT = {

@@ -2,9 +2,9 @@
 
 An object that a function returns has attributes, and can be called if the solution says so. Nothing else: its truth,
 its hash, and whether it equals anything would be the solution's word for its own result, so a test that asks for one of
-them ends with a failed verdict that no `except` catches. Objects which the tests build themselves, of a class with a
-capitalised name, also have a length, items, text and arithmetic: that is what tests of a class are about. No comparison
-is ever left to the solution, and no expected value is sent to it.
+them ends with a failed verdict that no `except` catches. Objects which the tests build themselves, by calling a class
+with a capitalised name, also have a length, items, text and arithmetic: that is what tests of a class are about; what
+their methods return and their attributes hold has not. No comparison is ever left to the solution.
 """
 
 import builtins
@@ -36,7 +36,7 @@ class Space:
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self.proxies: dict[int, Opaque] = {}
+        self.proxies: dict[tuple[int, bool], Opaque] = {}
 
     def ask(self, request: dict[str, Any], *, built: bool = False, sent: list[Any] | None = None) -> Any:
         """Return the value of an answer, or raise what the solution raised.
@@ -67,11 +67,12 @@ class Space:
 
     def proxy(self, number: int, kind: str, sort: str, *, built: bool) -> "Opaque":
         """Return the one proxy of an object that stays on the other side."""
-        if number not in self.proxies:
+        # The same object may be known as one that the tests built and as what a method returned. `return self` must not
+        # give a result the arithmetic of the former.
+        if (number, built) not in self.proxies:
             made: type[Opaque] = Function if sort in ("class", "function") else Instance if built else Opaque
-            # A function keeps what it makes apart unless it is a class, or belongs to an object that the tests built.
-            self.proxies[number] = made(self, number, kind, built)
-        return self.proxies[number]
+            self.proxies[number, built] = made(self, number, kind, built)
+        return self.proxies[number, built]
 
     def _decoded(self, decoder: "_Decoder", data: Any) -> Any:
         try:
@@ -159,7 +160,8 @@ def _sent(values: Any, made: list[Any], link: Link) -> Any:
             return {name: encoder.encode(value) for name, value in values.items()}
         return [encoder.encode(value) for value in values]
     except wire.NotPlain as error:
-        if link.heard > 1 << 16:  # it may be made of what the solution returned
+        own = any(kind in str(error) for kind in ("type function", "type method", "type module", "type type"))
+        if link.heard > 1 << 16 or (link.calls > 1 and not own):  # it may be made of what the solution returned
             link.finish("failed", f"limit: its results cannot be passed on: {error}")
         raise NotSendable(str(error)) from None
 
@@ -188,8 +190,8 @@ class Opaque:
         # The test program cannot catch this: `except Exception: ...` around a comparison would hide it.
         self._remote_space.link.finish("failed", f"{what} {self._remote_kind}, which is no plain data")
 
-    def _remote_ask(self, **request: Any) -> Any:
-        return self._remote_space.ask({**request, "of": self._remote_number}, built=self._remote_built)
+    def _remote_ask(self, *, built: bool = False, **request: Any) -> Any:
+        return self._remote_space.ask({**request, "of": self._remote_number}, built=built)
 
     def _remote_call(self, *args: Any, **kwargs: Any) -> Any:
         space, made = self._remote_space, []  # type: ignore[var-annotated]
@@ -280,7 +282,9 @@ class Instance(Opaque):
 
 def _forwarded(name: str) -> Any:
     def method(self: Instance, *args: Any) -> Any:
-        return self._remote_method(name, *args)
+        # What two objects of the tests make together is one, too; what a number takes part in is not.
+        built = bool(args) and all(isinstance(arg, Instance) for arg in args)
+        return self._remote_ask(op="get", name=name, built=built)(*args)
 
     return method
 

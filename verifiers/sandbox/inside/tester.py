@@ -63,7 +63,8 @@ def explain(error: BaseException, step: str, *, asked: bool) -> tuple[str, str]:
     if isinstance(error, NotSendable):
         return "bad test", f"{step} passes the solution {error}, which is no plain data"
     if isinstance(error, AssertionError):
-        return "failed" if asked else "bad test", f"{step}: an assertion does not hold" + (f" ({text})"[:120])
+        message = f" ({error})"[:120] if str(error) else ""
+        return "failed" if asked else "bad test", f"{step}: an assertion does not hold{message}"
     if isinstance(error, ImportError) or not asked:
         return "bad test", f"{step} raised {text}"
     return "failed", f"{step} raised {text}"

@@ -199,7 +199,7 @@ class Zygote:
 
             text = read_all(descriptor)
             if "numpy" in text:
-                importlib.import_module("numpy")
+                importlib.import_module("verifiers.sandbox.inside.arrays").guard()
             self.programs.pop(key, None)
             self.programs[key] = Program(json.loads(text))
         except Exception as error:
