@@ -30,7 +30,7 @@ TARGETS = {"humaneval": 0.995, "humaneval_plus": 0.995}
 COLUMNS = ("set", "locator", "label", "verdict", "detail", "who_is_right", "why")
 
 # CodeT's own stop sequences: a completion ends where the next top-level statement begins.
-_STOP = re.compile(r"\n(?:class|def|#|if|print|assert)")
+_STOP = re.compile(r"\n(?:class |def |#|if __name__|print|assert|from|import|@)")
 _JUDGE_ONLY = re.compile(r"\b(?:ListNode|TreeNode|Node|sortedcontainers)\b")
 _PLUS_TEST = """
 import copy, math
@@ -137,7 +137,7 @@ def mbpp_plus_reference(data: Path) -> Iterator[Row]:
 
 
 def leetcode_reference(data: Path) -> Iterator[Row]:
-    """Reference solutions of LeetCode problems against their asserts, but for those that need the site's own classes."""
+    """Reference solutions of LeetCode problems against their asserts, those aside that need the site's own classes."""
     names = "import collections, functools, heapq, itertools, math, random, re, string, bisect, operator\n"
     names += "".join(f"from {m} import *\n" for m in ("typing", "collections", "functools", "itertools", "heapq"))
     names += "from bisect import *\nfrom math import *\nfrom operator import *\nfrom string import *\nimport datetime\n"

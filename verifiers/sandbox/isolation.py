@@ -25,6 +25,7 @@ _MODULES = (
     "link",
     "namespaces",
     "program",
+    "purity",
     "remote",
     "scorer",
     "solution",

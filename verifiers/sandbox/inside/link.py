@@ -21,7 +21,7 @@ class Link:
     Args:
         requests: where requests are written.
         answers: where answers are read.
-        report: where the verdict is written.
+        report: where the verdict is written, as one packet.
         wall_s: seconds that all answers together may take.
     """
 
@@ -85,5 +85,9 @@ class Link:
 
     def finish(self, outcome: str, detail: str) -> NoReturn:
         """Report and end this process, whatever the test program is doing."""
-        os.write(self.report, wire.dump([outcome, detail[:300]]))
+        self.tell(outcome, detail, stays=False)
         os._exit(0)
+
+    def tell(self, outcome: str, detail: str, *, stays: bool) -> None:
+        """Report a verdict, and whether this process can test another solution."""
+        os.write(self.report, wire.dump([outcome, detail[:300], stays]))

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from types import CodeType  # noqa: TC003 - needed where the sandbox has no type checker
 from typing import Any
 
+from verifiers.sandbox.inside.purity import pure
+
 CHECKED = "__checked__"
 """What `check` calls first."""
 
@@ -38,6 +40,7 @@ class Program:
             that brought its own `math.isclose` would be told the answers and judge itself.
         lent: the modules and helpers that it gets instead.
         steps: code with the name of each part.
+        pure: whether it leaves nothing behind in its process.
     """
 
     def __init__(self, tests: dict[str, Any]) -> None:
@@ -68,6 +71,7 @@ class Program:
             self.lent |= {name: _HELPERS[name] for name in wanted & set(_HELPERS) - {self.entry_point}}
         self.names = sorted((wanted - set(self.lent)) | ({self.entry_point} if self.entry_point else set()))
         self.lent.pop(self.entry_point, None)
+        self.pure = pure([*trees, ast.parse(prefix)])
         self.judge = _judge(trees, set(self.names) | _parameters(trees))
         marked = map(_mark_check, trees) if self.kind == "check" else trees
         self.steps: list[tuple[str, CodeType]] = [

@@ -4,17 +4,45 @@ The test program sees proxies and plain data. What ends the verdict early (a lim
 once and ends the process, so that no `except` of the test program swallows it.
 """
 
+import os
 import select
-from typing import Any, NoReturn
+import socket
+import struct
+from typing import Any
 
 from verifiers.sandbox.inside.compare import same
-from verifiers.sandbox.inside.link import Link
+from verifiers.sandbox.inside.link import HEAVY, Link
 from verifiers.sandbox.inside.program import CHECKED, Program
 from verifiers.sandbox.inside.remote import Function, NotSendable, Space
 
+RUNS = 1_000
+"""Solutions after which a process is replaced, whatever it holds by then."""
 
-def run(program: Program, link: Link) -> NoReturn:
-    """Run a test program against the solution at the other end of the link, and report."""
+NEVER = "the tests never call the solution"
+
+
+def serve(program: Program, control: socket.socket) -> None:
+    """Test the solutions that the host sends, each as the two ends of its pipes, and report a verdict for each.
+
+    Returns after the first, unless the program can leave nothing behind in this process.
+    """
+    for left in reversed(range(RUNS if program.pure else 1)):
+        data, fds, _, _ = socket.recv_fds(control, 64, 2)
+        if not data:
+            return
+        requests, answers = fds
+        link = Link(requests, answers, control.fileno(), struct.unpack("=d", data)[0])
+        outcome, detail = run(program, link)
+        stays = left > 0 and link.heard <= HEAVY
+        link.tell(outcome, detail, stays=stays)
+        if not stays:
+            return
+        for descriptor in fds:
+            os.close(descriptor)
+
+
+def run(program: Program, link: Link) -> tuple[str, str]:
+    """Run a test program against the solution at the other end of the link, and return outcome and detail."""
     checks: list[None] = []
     names: dict[str, Any] = {"__name__": "tests", CHECKED: lambda: checks.append(None)}
     step = "prefix"
@@ -25,7 +53,7 @@ def run(program: Program, link: Link) -> NoReturn:
         step = "load"
         loaded = Space(link).load(program.names)
         if program.entry_point and program.entry_point not in loaded:
-            link.finish("failed", f"it defines no {program.entry_point}")
+            return "failed", f"it defines no {program.entry_point}"
         callable_all = all(isinstance(loaded.get(name), Function) for name in program.names)
         names.update(loaded)
         link.asked = 0
@@ -36,17 +64,20 @@ def run(program: Program, link: Link) -> NoReturn:
             names["check"](names[program.entry_point])
         if program.kind == "calls":
             step = "cases"
-            run_cases(program, link, names[program.entry_point])
+            differing = run_cases(program, names[program.entry_point])
+            if differing is not None:
+                return "failed", f"case {differing}: another result than expected"
     except BaseException as error:
         asked = link.asked > 0 or step == "load" or not callable_all
         asked = asked or (isinstance(error, NameError) and error.name in program.names)
-        link.finish(*explain(error, step, asked=asked))
+        return explain(error, step, asked=asked)
     if select.select([link.answers], [], [], 0)[0]:
-        link.finish("failed", "protocol: output after the last call")
+        return "failed", "protocol: output after the last call"
     if link.calls == 0:
-        reason = "the tests never call the solution"
-        link.finish("bad test" if callable_all else "failed", reason if callable_all else "it defines no function")
-    link.finish("passed", f"{link.calls} calls")
+        return (
+            ("bad test", "the tests never call the solution") if callable_all else ("failed", "it defines no function")
+        )
+    return "passed", f"{link.calls} calls"
 
 
 def explain(error: BaseException, step: str, *, asked: bool) -> tuple[str, str]:
@@ -70,9 +101,10 @@ def explain(error: BaseException, step: str, *, asked: bool) -> tuple[str, str]:
     return "failed", f"{step} raised {text}"
 
 
-def run_cases(program: Program, link: Link, function: Any) -> None:
-    """Call the entry point for each case and compare; the first that differs is reported."""
+def run_cases(program: Program, function: Any) -> int | None:
+    """Call the entry point for each case and compare; return the number of the first that differs, or None."""
     for number, case in enumerate(program.cases, 1):
         got = function(*case.get("args", []), **case.get("kwargs", {}))
         if not same(got, case["expected"], program.compare):
-            link.finish("failed", f"case {number}: another result than expected")
+            return number
+    return None

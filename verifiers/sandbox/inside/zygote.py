@@ -117,10 +117,9 @@ class Zygote:
             os.close(fds[0])
             solution.Server(source, fds[1], fds[2]).serve()
         elif role == "tester":
-            from verifiers.sandbox.inside import link, tester
+            from verifiers.sandbox.inside import tester
 
-            asks = link.Link(fds[0], fds[1], fds[2], message["wall_s"])
-            tester.run(self.programs[message["program"]], asks)
+            tester.serve(self.programs[message["program"]], socket.socket(fileno=fds[0]))
         elif role == "scorer":
             from verifiers.sandbox.inside import scorer
 
