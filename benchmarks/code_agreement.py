@@ -137,7 +137,7 @@ def mbpp_plus_reference(data: Path) -> Iterator[Row]:
 
 
 def leetcode_reference(data: Path) -> Iterator[Row]:
-    """Reference solutions of LeetCode problems against their asserts, those aside that need the site's own classes."""
+    """Reference solutions of LeetCode problems, those aside that need the site's own classes."""
     names = "import collections, functools, heapq, itertools, math, random, re, string, bisect, operator\n"
     names += "".join(f"from {m} import *\n" for m in ("typing", "collections", "functools", "itertools", "heapq"))
     names += "from bisect import *\nfrom math import *\nfrom operator import *\nfrom string import *\nimport datetime\n"

@@ -76,8 +76,9 @@ def real_tasks(data: Path) -> dict[str, list[Task]]:
     return {
         "math": [
             Task("math", r["response"], json.dumps(r["gold"]))
-            for name in ("rollouts_gsm8k_robust", "rollouts_math_qwen_cot100x8")
+            for name in ("rollouts_gsm8k_robust", "rollouts_math_qwen_cot100x8", "rollouts_gsm8k_test")
             for r in records(data, name)
+            if "_pot_" not in r.get("model", "")
         ],
         "code": [
             Task("code", r["completion"], golds[r["task_id"]])

@@ -59,6 +59,8 @@ class VerifierPool:
     def verify(self, tasks: Sequence[Task]) -> list[Verdict]:
         """Return one verdict per task, in the same order; nothing that a task holds makes it raise."""
         golds: dict[tuple[str, str], Any] = {}
+        if not any(task.verifier == composite.NAME for task in tasks):
+            return self._verify(tasks, golds)
         flat: list[Task] = []
         spans: list[slice | None] = []  # where the parts of a composite are; None for a task of its own
         for task in tasks:
@@ -66,8 +68,6 @@ class VerifierPool:
             spans.append(None if parts is None else slice(len(flat), len(flat) + len(parts)))
             flat += [task] if parts is None else parts
         verdicts = self._verify(flat, golds)
-        if len(flat) == len(tasks) and not any(spans):
-            return verdicts
         joined, at = [], 0
         for task, span in zip(tasks, spans, strict=True):
             found = verdicts[at : at + 1] if span is None else verdicts[span]
@@ -255,7 +255,8 @@ def _verdict(name: str, entry: Verifier | None, outcome: Outcome, elapsed_ms: fl
     if extracted is not None:
         extracted = _storable(extracted[:MAX_EXTRACTED])
     version = "" if entry is None else entry.version
-    parts = tuple(part._replace(detail=_storable(part.detail)) for part in parts)
+    if parts:
+        parts = tuple(part._replace(detail=_storable(part.detail)) for part in parts)
     return Verdict(status, score, extracted, _storable(detail), str(name), version, elapsed_ms, parts)
 
 
