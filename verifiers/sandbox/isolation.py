@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ PACKAGES = ("numpy", "numpy.libs")
 
 _ROOT = Path(__file__).resolve().parents[2]
 _MODULES = (
+    "__init__",
     "arrays",
     "compare",
     "link",
@@ -73,16 +75,25 @@ def command(role: str, mode: str, python: str = sys.executable) -> tuple[list[st
             f"refused: no code is run without isolation, and bubblewrap is missing: install it (its "
             f"package is called bubblewrap), or {_HINT}"
         )
-    fds: list[int] = []
+    code = _archive()
     arguments = [program, *_namespaces(), *_environment(), *_file_system(python, role)]
-    arguments += _folders(str(Path(_HERE, name).parent) for name in _FILES)
-    for name in _FILES:
-        source = os.open(_ROOT / name, os.O_RDONLY)
-        fds.append(source)
-        arguments += ["--perms", "0444", "--ro-bind-data", str(source), f"{_HERE}/{name}"]
+    arguments += ["--perms", "0444", "--ro-bind-data", str(code), f"{_HERE}/code.zip"]
     arguments += ["--remount-ro", "/", "--chdir", "/tmp", "--"]
     flags = ["-s", "-S", "-P", "-B"]  # not -I, which would have the hash seed ignored
-    return [*arguments, *_interpreter(_real(python), flags, _HERE), "{control}", str(USER), "isolated", role], fds
+    start = _interpreter(_real(python), flags, f"{_HERE}/code.zip")
+    return [*arguments, *start, "{control}", str(USER), "isolated", role], [code]
+
+
+def _archive() -> int:
+    """Return a descriptor of a file in memory with the code that runs inside: one file, as each is one more mount."""
+    descriptor = os.memfd_create("preppo")
+    with open(os.dup(descriptor), "wb") as file, zipfile.ZipFile(file, "w") as archive:  # noqa: PTH123
+        for folder in ("verifiers/", "verifiers/sandbox/"):
+            archive.writestr(folder, b"")
+        for name in _FILES:
+            archive.write(_ROOT / name, name)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _real(python: str) -> str:
@@ -92,7 +103,7 @@ def _real(python: str) -> str:
 
 def _interpreter(python: str, flags: list[str], path: str) -> list[str]:
     start = (
-        f"import sys; sys.path[:0] = [{path!r}, {path + '/site'!r}]; sys.argv = sys.argv[1:]; "
+        f"import sys; sys.path[:0] = [{path!r}, '{_HERE}/site']; sys.argv = sys.argv[1:]; "
         "from verifiers.sandbox.inside.zygote import main; "
         "main(int(sys.argv[0]), int(sys.argv[1]), sys.argv[2], sys.argv[3])"
     )

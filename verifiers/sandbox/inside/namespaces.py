@@ -1,7 +1,8 @@
-"""A child of its own namespaces: processes, files, network, users; no capabilities, no way to make further ones.
+"""A child of its own namespaces: processes and files; no capabilities, no way to make further ones.
 
 Every solution gets one, so that nothing of it, not a file, a process, a segment of shared memory or a socket, is there
-when the next one starts. The layer around it is bubblewrap's.
+when the next one starts. The layer around it is bubblewrap's, and a user namespace that the first process here makes to
+be allowed this.
 """
 
 import ctypes
@@ -27,6 +28,8 @@ TMP_MB = 16
 _SCRATCH = f"size={TMP_MB}m,nr_inodes=1024,mode=1777".encode()
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_CAPABILITIES_OF_THIS = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0))
+_NO_CAPABILITIES = ctypes.create_string_buffer(24)
 _held = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock, which a child could not take again
 
 # Calls that no solution needs: numbers on x86_64 and aarch64. Most have opened kernels before, or make what outlives a
@@ -95,8 +98,8 @@ _COLUMN, _ARCHITECTURE = _ARCHITECTURES.get(platform.machine(), (0, 0))
 
 # System V objects outlive a process, and so may what a network namespace holds. A child would need namespaces of its
 # own for them, or must be unable to make any. The filter sees to the second, as the first costs more than all the rest.
-OWN_NAMESPACES = NEW_USER | NEW_MOUNTS | NEW_PID
-OWN_PROCESSES = NEW_USER | NEW_PID
+OWN_NAMESPACES = NEW_MOUNTS | NEW_PID
+OWN_PROCESSES = NEW_PID
 
 
 def fork_lightly(namespaces: int = 0) -> int:
@@ -129,18 +132,12 @@ def _thread_id_address() -> int:
     return address
 
 
-def enter(user: int, *, streams: bool) -> None:
-    """In the child: its user, private scratch folders, nothing of /proc, no capabilities, a filter on system calls.
+def enter(*, streams: bool) -> None:
+    """In the child: private scratch folders, nothing of /proc, no capabilities, a filter on system calls.
 
     Args:
-        user: the id of user and group outside, and inside.
         streams: whether /dev/stdin and its like lead to the descriptors of this process, which is the program.
     """
-    single = b"%d %d 1" % (user, user)
-    for name, content in (("setgroups", b"deny"), ("uid_map", single), ("gid_map", single)):
-        descriptor = os.open(f"/proc/self/{name}", os.O_WRONLY)
-        os.write(descriptor, content)
-        os.close(descriptor)
     _check(_libc.mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, _SCRATCH), "mount")
     if streams:
         _check(_libc.mount(b"/proc/self/fd", b"/sandbox/fd", None, MS_BIND, None), "mount")
@@ -152,9 +149,7 @@ def enter(user: int, *, streams: bool) -> None:
 
 def drop_capabilities() -> None:
     """Give up every capability; no exec can give one back."""
-    header = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0))
-    data = ctypes.create_string_buffer(24)
-    _check(_libc.capset(header, data), "capset")
+    _check(_libc.capset(_CAPABILITIES_OF_THIS, _NO_CAPABILITIES), "capset")
     _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
 
 
@@ -203,9 +198,9 @@ def _program(refused: list[int]) -> list[bytes]:
         step(answer, refuse),
         step(answer, allow),
     ]
-    for number in refused:
-        program += [step(equal, number, 0, 1), step(answer, refuse)]
-    return [*program, step(answer, allow)]
+    # One step a number, which skips the rest to the last: installing the filter costs what it is long.
+    program += [step(equal, number, len(refused) - place, 0) for place, number in enumerate(refused)]
+    return [*program, step(answer, allow), step(answer, refuse)]
 
 
 def limit(limits: dict[str, int]) -> None:
@@ -220,13 +215,24 @@ def limit(limits: dict[str, int]) -> None:
 
 
 def become(user: int) -> None:
-    """Leave host uid 0 for good, and stay able to map the ids of children. The first to go where memory runs out."""
-    _filter()
+    """Leave host uid 0 for good, if this is that."""
     if os.getuid() == 0:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
     _check(_libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
+
+
+def found() -> None:
+    """Make a user namespace for this process and its children, of this user alone: it may make the others."""
+    _filter()
+    user, group = os.getuid(), os.getgid()
+    _check(_libc.unshare(NEW_USER), "unshare")
+    maps = (("setgroups", b"deny"), ("uid_map", b"%d %d 1" % (user, user)), ("gid_map", b"%d %d 1" % (group, group)))
+    for name, content in maps:
+        descriptor = os.open(f"/proc/self/{name}", os.O_WRONLY)
+        os.write(descriptor, content)
+        os.close(descriptor)
 
 
 def fix_addresses() -> bool:

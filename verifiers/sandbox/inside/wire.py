@@ -14,8 +14,6 @@ import re
 import sys
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
-from decimal import Decimal
-from fractions import Fraction
 from itertools import islice
 from typing import Any
 
@@ -29,6 +27,7 @@ CHUNK = 1_000
 """Items of an iterator that travel at a time."""
 
 _SMALL = 1 << 53
+_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _DTYPE = re.compile(r"bool|u?int(?:8|16|32|64)|float(?:16|32|64)|complex(?:64|128)|<U\d{1,4}|object")
 
 
@@ -111,10 +110,10 @@ class Encoder:
             return {"t": "complex", "v": [self.encode(value.real, depth), self.encode(value.imag, depth)]}
         if isinstance(value, range):
             return {"t": "range", "v": [self.encode(end, depth) for end in (value.start, value.stop, value.step)]}
-        if isinstance(value, Fraction):
+        if isinstance(value, _known("fractions", "Fraction")):
             return {"t": "fraction", "v": [self.encode(value.numerator, depth), self.encode(value.denominator, depth)]}
-        if isinstance(value, Decimal):
-            return {"t": "decimal", "v": Decimal.__str__(value)}
+        if isinstance(value, decimal := _known("decimal", "Decimal")):
+            return {"t": "decimal", "v": decimal.__str__(value)}
         if isinstance(value, _VIEWS):
             return {"t": type(value).__name__, "v": [self.encode(item, depth + 1) for item in value]}
         if type(value).__module__ == "numpy":
@@ -171,6 +170,12 @@ class Match:
         """Return where it begins and ends."""
         start, end = self.place
         return start, end
+
+
+def _known(module: str, name: str) -> Any:
+    """Return a type of a module that is imported already, else one of which nothing is: no value can be of it."""
+    found = sys.modules.get(module)
+    return Match if found is None else getattr(found, name)
 
 
 def _time(value: Any) -> dict[str, Any] | None:
@@ -255,7 +260,9 @@ def _integer(text: str) -> int:
     return int(text, 16)
 
 
-def _decimal(text: str) -> Decimal:
+def _decimal(text: str) -> Any:
+    from decimal import Decimal
+
     number = Decimal(text)
     if number.is_finite() and not (len(text) <= MAX_EXPONENT and abs(number.adjusted()) <= MAX_EXPONENT):
         raise NotPlain("a decimal too long")
@@ -276,7 +283,9 @@ def _range(ends: Iterable[int]) -> range:
     return made
 
 
-def _fraction(parts: list[Any]) -> Fraction:
+def _fraction(parts: list[Any]) -> Any:
+    from fractions import Fraction
+
     numerator, denominator = parts
     if not (type(numerator) is int and type(denominator) is int):
         raise NotPlain("a fraction of other than integers")
@@ -330,7 +339,7 @@ def first(iterator: Iterator[Any]) -> tuple[list[Any], bool]:
 
 def dump(message: Any) -> bytes:
     """Return one message as a line."""
-    return json.dumps(message, allow_nan=False).encode() + b"\n"
+    return _JSON.encode(message).encode() + b"\n"
 
 
 def load(line: bytes) -> Any:
