@@ -806,3 +806,78 @@ def test_a_pairing_is_found_if_there_is_one():
 def test_the_version_names_what_decides():
     (verdict,) = VerifierPool(1).verify([Task("code", "", asserts("assert f(1)"))])
     assert verdict.version.endswith(f"python-{sys.version_info[0]}.{sys.version_info[1]}")
+
+
+# --- the process of the tests -------------------------------------------------------------------------------------
+
+PURE = {
+    "asserts": ("assert f([3, 1]) == [1, 3]", True),
+    "check": ("import math\ndef check(c):\n    for x in range(9):\n        assert math.isclose(c(x), x * x)", True),
+    "locals": ("a, b = [1], {}\nb['x'] = a\na[0] += 1\nassert f(a) == sorted(a, key=lambda x: -x)", True),
+    "raises": ("try:\n    f(0)\n    assert False\nexcept ValueError as e:\n    assert 'x' in str(e)", True),
+    "another module": ("import random\nrandom.seed(1)\nassert f(random.random())", False),
+    "part of another module": ("from sys import modules\nassert f(1)", False),
+    "part of a package": ("import os.path\nassert f(1)", False),
+    "attribute": ("import math\nmath.pi = 3\nassert f(1)", False),
+    "item of an attribute": ("import collections\ncollections.abc.x[0] = 1\nassert f(1)", False),
+    "underscore": ("import copy\nassert f(copy._deepcopy_dispatch)", False),
+    "dunder": ("assert f(__builtins__)", False),
+    "setattr": ("setattr(f, 'x', 1)\nassert f(1)", False),
+    "file": ("open('/tmp/x', 'w').write('1')\nassert f(1)", False),
+    "global": ("def g():\n    global x\n    x = 1\ng()\nassert f(x)", False),
+    "class": ("class A: pass\nassert f(1)", False),
+    "deletion": ("x = [1]\ndel x[0]\nassert f(x)", False),
+    "context": ("import decimal\nassert f(1)", False),
+}
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_which_tests_leave_nothing_behind(name):
+    test, pure = PURE[name]
+    assert Program({"kind": "asserts", "tests": [test]}).pure is pure
+
+
+@bubblewrap
+@pytest.mark.parametrize(
+    "test",
+    [
+        "import sys\nassert not hasattr(sys, 'seen')\nsys.seen = 1",
+        "import os\nassert 'SEEN' not in os.environ\nos.environ['SEEN'] = '1'",
+        "import random\nassert random.random() == 0.8444218515250481",
+        "import builtins\nassert not hasattr(builtins, 'seen')\nbuiltins.seen = 1",
+        "import sys\nassert sys.getrecursionlimit() == 1000\nsys.setrecursionlimit(500)",
+        "import math\nassert math.pi > 3\nmath.pi = 3",
+    ],
+)
+def test_no_solution_meets_what_the_tests_of_another_left(test):
+    gold = asserts("assert f(3) in (8, 9)", test, "assert f(3) == 9")
+    sources = [f"def f(x): return {8 + n % 2}\n#{n}" for n in range(6)]
+    with VerifierPool(1) as one:
+        verdicts = one.verify([Task("code", source, gold) for source in sources])
+    assert [v.status.value for v in verdicts] == ["incorrect", "correct"] * 3
+
+
+ENDS = {
+    "def f(x): return x * x": "correct",
+    "def f(x): return x": "incorrect",
+    "import os\ndef f(x): os._exit(0)": "incorrect",
+    "def f(x): raise ValueError": "incorrect",
+    "def f(x): return object()": "incorrect",
+    "def f(x): return 'x' * 10**8": "incorrect",
+    "def f(x): return [0] * 300_000": "incorrect",
+    "import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'[]\\n')\n    except OSError: pass": "incorrect",
+    "g = 1": "incorrect",
+    "def f(x) return": "incorrect",
+    "f = lambda x: x ** 2": "correct",
+}
+
+
+@bubblewrap
+@pytest.mark.parametrize("workers", [1, 3])
+def test_solutions_of_one_gold_do_not_disturb_each_other(workers):
+    gold = asserts("assert f(3) == 9", "assert f(4) == 16")
+    sources = [f"{source}\n#{n}" for n in range(8) for source in ENDS]
+    random.Random(workers).shuffle(sources)
+    with VerifierPool(workers) as several:
+        verdicts = several.verify([Task("code", source, gold) for source in sources])
+    assert [v.status.value for v in verdicts] == [ENDS[source.rpartition("\n#")[0]] for source in sources]
