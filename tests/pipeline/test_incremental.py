@@ -82,7 +82,7 @@ class Home:
         patch.setattr(warehouse.releases, "write_card", lambda *_: None)
         self.project = open_project(corpus.config, self.home)
 
-    def _pool(self, **arguments: Any) -> Any:
+    def _pool(self, *given: Any, **arguments: Any) -> Any:
         home = self
 
         class Pool(VerifierPool):
@@ -90,7 +90,7 @@ class Home:
                 home.verified += [t.response for t in tasks]
                 return super().verify(tasks)
 
-        return Pool(**arguments)
+        return Pool(*given, **arguments)
 
     def run(self) -> list[Commit]:
         """Curate, and return the commits that were added."""
