@@ -9,7 +9,7 @@ import polars as pl
 
 from warehouse.curation.overrides import OVERRIDES
 from warehouse.funnel import funnel
-from warehouse.schemas import CONTAMINATION, TABLES
+from warehouse.schemas import CONTAMINATION, GOLD_CHECKS, TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +30,7 @@ class ReleaseInputs:
         references: columns of `references`.
         decisions: columns of `decisions`; where `seq` is there, the row with the highest counts.
         contamination: prompt_id of prompts that evaluation sets contain, at least.
+        bad_golds: prompt_id of prompts whose verifier cannot use their ground truth, at least: they measure nothing.
         overrides: prompt_id, field, value (JSON text), who, why: what people overruled. It is put in place of what
             `prompts` says, and kept in the manifest, so that a rebuild knows it.
         policy_ids: policies whose measurements are shown for a prompt that the selection did not measure, first
@@ -59,6 +60,7 @@ class ReleaseInputs:
     inputs: Mapping[str, str]
     code_version: str
     contamination: pl.LazyFrame = field(default_factory=lambda: pl.LazyFrame(schema=CONTAMINATION.schema))
+    bad_golds: pl.LazyFrame = field(default_factory=lambda: pl.LazyFrame(schema=GOLD_CHECKS.schema))
     overrides: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=OVERRIDES))
     policy_ids: tuple[str, ...] = ()
     models: Sequence[Mapping[str, Any]] = ()
@@ -97,6 +99,7 @@ def release_inputs(
         references=snapshot.scan("references"),
         decisions=_visible_decisions(snapshot),
         contamination=snapshot.scan("contamination"),
+        bad_golds=snapshot.scan("gold_checks"),
         overrides=pl.DataFrame(schema=OVERRIDES) if overrides is None else overrides,
         policy=policy,
         policy_hash=policy_hash,

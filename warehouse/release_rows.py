@@ -120,7 +120,7 @@ class _Bucket:
 
     Attributes:
         train: the rows of the curriculum, in any order.
-        heldout: the held-out prompts that no evaluation set contains, by prompt_id.
+        heldout: the held-out prompts with a usable gold that no evaluation set contains, by prompt_id.
     """
 
     def __init__(self, inputs: ReleaseInputs, inside: pl.Expr, curriculum: pl.DataFrame) -> None:
@@ -128,6 +128,7 @@ class _Bucket:
         self._inside = inside
         self._selection = inputs.selection.filter(inside).drop("arm", "batch", strict=False).collect()
         contaminated = inputs.contamination.filter(inside).select("prompt_id").unique().collect()
+        bad_golds = inputs.bad_golds.filter(inside).select("prompt_id").collect()
         short = inputs.prompts.filter(inside).select("prompt_id", "domain", "pool", "split").collect()
         self._short = (
             apply_overrides(short, inputs.overrides)
@@ -135,10 +136,13 @@ class _Bucket:
             .with_columns(
                 selected=_among(curriculum.get_column("prompt_id")),
                 contaminated=_among(contaminated.get_column("prompt_id")),
+                bad_gold=_among(bad_golds.get_column("prompt_id")),
             )
         )
         self._check(curriculum)
-        held = (pl.col("split") == "heldout") & (pl.col("pool") != "eval") & ~pl.col("contaminated")
+        held = (
+            (pl.col("split") == "heldout") & (pl.col("pool") != "eval") & ~pl.col("contaminated") & ~pl.col("bad_gold")
+        )
         kept = self._short.filter(pl.col("selected") | held).select("prompt_id", held=held)
         self._measured = self._preferred(inputs.difficulty)
         rows = self._describe(kept)

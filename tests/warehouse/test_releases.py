@@ -82,6 +82,12 @@ def test_heldout_has_no_contaminated_and_no_eval_prompts(store):
     assert heldout.get_column("position").to_list() == [None]
 
 
+def test_heldout_has_no_prompt_whose_gold_is_unusable(store):
+    found = [{"prompt_id": ids("Held out")[0], "verifier": "math", "verifier_version": "1", "problem": "no answer"}]
+    small.put(store, "gold_checks", small.BATCH, {"gold_checks": small.shaped("gold_checks", found)})
+    assert write(store).heldout().collect().is_empty()
+
+
 def test_decisions_tell_of_every_prompt_also_those_left_out(store):
     decisions = write(store).decisions().collect()
     assert decisions.schema == pl.Schema(DECISION_ROWS)
