@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.code_agreement [--data ../shared/data] [--sets humaneval,mbpp_gpt4]
 
 Writes into benchmarks/results/: code_agreement.json, code_agreement.md and code_agreement_disagreements.csv. Who is
-right in a disagreement is read from code_agreement_adjudications.csv, which people write, keyed by set and locator; a
-disagreement that is not in it comes out as `unjudged`. Fails when a set with a target falls below it.
+right in a disagreement is read from code_agreement_adjudications.csv, which people write, keyed by set, locator and
+verdict; a disagreement that is not in it comes out as `unjudged`. Fails when a set with a target falls below it.
 """
 
 import argparse
@@ -180,11 +180,11 @@ def cut(completion: str) -> str:
     return completion if match is None else completion[: match.start()]
 
 
-def adjudications() -> dict[tuple[str, str], tuple[str, str]]:
+def adjudications() -> dict[tuple[str, str, str], tuple[str, str]]:
     if not ADJUDICATIONS.exists():
         return {}
     with ADJUDICATIONS.open(encoding="utf-8", newline="") as file:
-        return {(r["set"], r["locator"]): (r["who_is_right"], r["why"]) for r in csv.DictReader(file)}
+        return {(r["set"], r["locator"], r["verdict"]): (r["who_is_right"], r["why"]) for r in csv.DictReader(file)}
 
 
 def measure(name: str, data: Path, pool: VerifierPool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -196,7 +196,7 @@ def measure(name: str, data: Path, pool: VerifierPool) -> tuple[dict[str, Any], 
     found = []
     for row, verdict in zip(rows, verdicts, strict=True):
         if (verdict.status is Status.correct) != row.label or verdict.score is None:
-            who, why = judged.get((name, row.locator), ("unjudged", ""))
+            who, why = judged.get((name, row.locator, str(verdict.status)), ("unjudged", ""))
             label = "pass" if row.label else "fail"
             values = (name, row.locator, label, str(verdict.status), verdict.detail[:160], who, why)
             found.append(dict(zip(COLUMNS, values, strict=True)))
