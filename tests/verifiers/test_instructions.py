@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from verifiers import Status, Task, VerifierPool, verify
 from verifiers.contract import BadGold, Deferred
-from verifiers.instructions import VERIFIER, check, parse_gold
+from verifiers.instructions import VERIFIER, check, language, parse_gold
+from verifiers.instructions.finding import Question
 from verifiers.instructions.joining import work
 from verifiers.instructions.kinds import KINDS
 from verifiers.instructions.language import Detector, distinct_letters
 from verifiers.instructions.sentences import at_most, ended
-from verifiers.instructions.text import Reading, folded, loosened, occurrences, variants
+from verifiers.instructions.text import Reading, folded, inflected_occurrences, loosened, occurrences, variants
 
 ENGLISH = "this sentence is written in plain english and has quite enough words for a detector to be sure of it"
 GERMAN = "dieser satz ist auf deutsch geschrieben und hat genug wörter für eine sichere erkennung der sprache"
@@ -98,15 +99,39 @@ def test_keywords_are_literal_whole_words(text, keyword, found):
     assert len(list(occurrences(folded(keyword), folded(text)))) == found
 
 
+@pytest.mark.parametrize(
+    ("keyword", "inflected", "others"),
+    [
+        ("law", "law laws law's lawed", "lawn lawsuit lawyer outlaw la-w lawś"),
+        ("knot", "knot knots knotted knotting KNOTS", "knotty unknot knottedly knote"),
+        ("trust", "trusted trusting trusts", "trustee trusty entrusted"),
+        ("riddle", "riddles riddled", "riddler riddleing riddling"),
+        ("box", "boxes boxed boxing", "boxen boxer"),
+        ("be", "be", "bed being bes"), ("str", "str", "string strs"), ("café", "café", "cafés cafe"),
+        ("new york", "New Yorks NEW  YORK", "new yorker"), ("42nd", "42nd", "42nds"),
+        ("猫s", "猫s", "猫sed"),
+    ],
+)  # fmt: skip
+def test_inflected_forms_of_a_keyword(keyword, inflected, others):
+    words = inflected.split() if " " not in keyword else [inflected[: len("new yorks")], inflected[-len("new  york") :]]
+    for text in (*words, "(" + words[-1] + ")."):
+        assert len(list(inflected_occurrences(folded(keyword), folded(text)))) == 1, text
+    for text in others.split() if " " not in keyword else [others]:
+        assert not list(inflected_occurrences(folded(keyword), folded(text))), text
+
+
 def test_keyword_constraints():
     assert holds("A cat and a dog.", "keywords:existence", keywords=["CAT", "dog"]) == YES
     assert holds("A cat.", "keywords:existence", keywords=["cat", "dog"]) == NO
     frequency = {"keyword": "cat", "frequency": 2}
     assert holds("cat cat", "keywords:frequency", relation="at least", **frequency) == YES
-    assert holds("cat cats", "keywords:frequency", relation="at least", **frequency) == NO
-    assert holds("cat cats", "keywords:frequency", relation="less than", **frequency) == YES
+    assert holds("cat cats", "keywords:frequency", relation="at least", **frequency) == YES
+    assert holds("cat category", "keywords:frequency", relation="at least", **frequency) == NO
+    assert holds("cat cats", "keywords:frequency", relation="less than", **frequency) == NO
+    assert holds("cat category", "keywords:frequency", relation="less than", **frequency) == YES
     assert holds("cat cat", "keywords:frequency", relation="less than", **frequency) == NO
     assert holds("rocky rocks", "keywords:forbidden_words", forbidden_words=["rock"]) == YES
+    assert holds("Our LAWS and riddles.", "keywords:existence", keywords=["law", "riddle"]) == YES
     assert holds("It does ROCK!", "keywords:forbidden_words", forbidden_words=["pop", "rock"]) == NO
 
 
@@ -184,6 +209,19 @@ def test_number_of_sentences(text, count):
     assert ended(text) == count
 
 
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("1. First step.\n2. Second step.", 4), ("Steps:\n\n1. First\n 2. Second.", 3), ("1. small.\n2. letters.", 2),
+        ("It was 1. A thing.", 2), ("a) One.\nb) Two.", 2), ("1) One.\n2) Two.", 2), ("- 10. **Ten** is it.", 2),
+        ("1... Wait.", 1), ("1! Yes.", 1),
+    ],
+)  # fmt: skip
+def test_numbers_of_list_items_count_from_above_only(text, count):
+    assert at_most(text) == count
+    assert ended(text) <= at_most(text)
+
+
 def test_leaving_out_full_stops_does_not_make_a_long_text_short():
     line = "this line goes on and on without any full stop at its very end"
     text = "\n".join([line] * 5)
@@ -210,8 +248,10 @@ def test_paragraphs(text, number):
 @pytest.mark.parametrize(
     ("text", "status"),
     [
-        ("One.\n\nSo it is.", YES), ("One.\n\n\n \nSo: it is.", YES), ("One.\n\n**So** it is.", YES),
-        ('One.\n\n"so', YES),
+        ("One.\n\nSo it is.", YES), ("One.\n\n\n \nSo, it is.", YES), ('One.\n\n"so', YES),
+        ("One.\n\n“So” it is.", YES), ("One.\n\nSo", YES),
+        ("One.\n\nSo: it is.", NO), ("One.\n\n**So** it is.", NO), ("One.\n\n# So it is.", NO),
+        ("One.\n\n\u200bSo it is.", NO), ("One.\n\nSo-called", NO), ("One.\n\n!so", NO),
         ("One.\n\nSome", NO), ("So.\n\nOne.", NO), ("One.\n\nSo.\n\nThree.", NO), ("One.\nSo.", NO),
         ("One\n\n\u200b\n\nso", YES),
     ],
@@ -219,6 +259,20 @@ def test_paragraphs(text, number):
 def test_first_word_of_a_paragraph(text, status):
     name = "length_constraints:nth_paragraph_first_word"
     assert holds(text, name, num_paragraphs=2, nth_paragraph=2, first_word="so") == status
+
+
+def test_first_words_of_a_paragraph():
+    def begins(text, first_word):
+        name = "length_constraints:nth_paragraph_first_word"
+        return holds(text, name, num_paragraphs=1, nth_paragraph=1, first_word=first_word)
+
+    assert begins("Once  upon, a time", "once upon") == YES
+    assert begins("Once. Upon a time", "once upon") == YES
+    assert begins("Once a time", "once upon") == NO
+    assert begins("!b", "!a") == NO and begins("!a b", "!a") == YES
+    assert begins("**Summary** of it", "summary") == NO
+    loose = {"num_paragraphs": 1, "nth_paragraph": 1, "first_word": "summary"}
+    assert holds("**Summary** of it", "length_constraints:nth_paragraph_first_word", mode="loose", **loose) == YES
 
 
 @pytest.mark.parametrize(
@@ -392,6 +446,24 @@ def test_english_in_one_case(name, text, status):
 )  # fmt: skip
 def test_languages(text, language, status):
     assert holds(text, "language:response_language", language=language) == status
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "long", "short"),
+    [
+        ({"en": 1.0}, True, True), ({"en": 0.57, "it": 0.43}, True, True), ({"en": 0.43, "it": 0.57}, None, None),
+        ({"en": 0.14, "it": 0.86}, False, None), ({"it": 1.0}, False, None), ({"it": 0.57, "fr": 0.43}, False, None),
+        ({"en": 0.14, "it": 0.43, "fr": 0.43}, None, None), ({}, None, None),
+    ],
+)  # fmt: skip
+def test_the_likeliest_language_decides_where_it_is_likelier_than_all_others(monkeypatch, probabilities, long, short):
+    class Fixed:
+        def probabilities(self, _text):
+            return probabilities
+
+    monkeypatch.setattr(language, "detector", Fixed)
+    assert language.answer(Question("en", ENGLISH, ())).holds is long
+    assert language.answer(Question("en", "etchings", ())).holds is short
 
 
 def test_detection_repeats_in_a_fresh_detector():

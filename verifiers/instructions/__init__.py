@@ -19,7 +19,7 @@ from verifiers.instructions.joining import check
 
 VERIFIER = Verifier(
     name="instructions",
-    version=f"1+langdetect-{version('langdetect')}",
+    version=f"2+langdetect-{version('langdetect')}",
     parse_gold=parse_gold,
     check=check,
     work="verifiers.instructions.joining:work",

@@ -7,7 +7,7 @@ from typing import Any
 
 from verifiers.instructions import sentences
 from verifiers.instructions.finding import Finding, at_least, related
-from verifiers.instructions.text import Reading, any_occurrence, folded, loosened, occurrences
+from verifiers.instructions.text import Reading, any_occurrence, folded, inflected_occurrences, loosened
 
 _BRACKETED = re.compile(r"\[([^\[\]\n]+)\](?!\()")
 
@@ -21,16 +21,20 @@ def commas() -> re.Pattern[str]:
 
 
 def keywords_exist(reading: Reading, arguments: dict[str, Any]) -> Finding:
-    """Each keyword stands somewhere as words of its own, whatever its case."""
-    missing = [word for word in arguments["keywords"] if not any_occurrence(folded(word), reading.folded)]
+    """Each keyword stands somewhere as words of its own or in an inflected form, whatever its case."""
+    missing = [
+        word
+        for word in arguments["keywords"]
+        if next(inflected_occurrences(folded(word), reading.folded), None) is None
+    ]
     return Finding(not missing, f"missing: {', '.join(missing)}" if missing else "all keywords found")
 
 
 def keyword_frequency(reading: Reading, arguments: dict[str, Any]) -> Finding:
-    """A keyword stands at least, or less than, so many times as words of its own."""
+    """A keyword stands at least, or less than, so many times; inflected forms of it count."""
     keyword, relation = arguments["keyword"], arguments["relation"]
     form, text = (folded, reading.folded) if relation == "at least" else (loosened, reading.loosened)
-    found = sum(1 for _ in occurrences(form(keyword), text))
+    found = sum(1 for _ in inflected_occurrences(form(keyword), text))
     return related((found, found), relation, arguments["frequency"], f"times {keyword!r}")
 
 

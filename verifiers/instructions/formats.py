@@ -7,7 +7,7 @@ from typing import Any
 
 from verifiers import json_text
 from verifiers.instructions.finding import Finding, at_least, exactly
-from verifiers.instructions.text import Reading, folded, is_visible, says, words
+from verifiers.instructions.text import Reading, folded, is_visible, says
 
 MAX_POSTSCRIPTS = 100
 """Occurrences of a postscript's marker that are looked at, from the last."""
@@ -20,6 +20,8 @@ _DIVIDER = re.compile(r"(?<!\*)\*{3}(?!\*)")
 _SIX_ASTERISKS = re.compile(r"\*{6,}")
 _ASTERISKS = re.compile(r"\*+")
 _BULLET = re.compile(r"^[ \t]*+[*+-][ \t]++\S", re.MULTILINE)
+_WORD_END = re.compile(r"[.,?!'\"”»]")
+_BEGINNING = 20_000 + 100  # characters of a paragraph that are read; a gold has at most 20,000
 _QUOTES = (('"', '"'), ("“", "”"))
 _BEFORE_POSTSCRIPT = re.compile(r"(?:\bpostscript\W*|(?P<start>\A|\n)?(?P<marks>[^\w\n]*))\Z")
 _REACH = 60  # characters before a postscript in which its place is judged
@@ -41,15 +43,25 @@ def _without_outer_blanks(pieces: list[str]) -> list[str]:
 
 
 def nth_paragraph_first_word(reading: Reading, arguments: dict[str, Any]) -> Finding:
-    """There are exactly so many paragraphs, divided by blank lines, and the n-th begins with the given word."""
+    """There are exactly so many paragraphs, divided by blank lines, and the n-th begins with the given word.
+
+    As in IFEval, a word goes up to a blank or one of `.,?!` and quotation marks, and quotation marks may stand before
+    it: a paragraph that begins with "Summary:" or "**Summary" does not begin with the word "summary". So a label or
+    a heading is no way to put the word in front of a paragraph that begins with another one.
+    """
     found = [paragraph for paragraph in _BLANK_LINES.split(reading.text) if is_visible(paragraph)]
     number, n = arguments["num_paragraphs"], arguments["nth_paragraph"]
     if len(found) != number:
         return exactly(len(found), number, "paragraphs divided by blank lines")
-    required = words(folded(arguments["first_word"]))
-    begins = words(folded(found[n - 1]))[: len(required)]
+    required = _first_words(arguments["first_word"], len(arguments["first_word"].split()))
+    begins = _first_words(found[n - 1], len(required))
     shown = " ".join(begins)[:40]
     return Finding(begins == required, f"paragraph {n} begins with {shown!r}, required: {' '.join(required)!r}")
+
+
+def _first_words(text: str, count: int) -> list[str]:
+    tokens = folded(text.lstrip()[:_BEGINNING]).split()[:count]
+    return [_WORD_END.split(token.lstrip("'\"“”„«"), maxsplit=1)[0] or token for token in tokens]
 
 
 def bullets(reading: Reading, arguments: dict[str, Any]) -> Finding:

@@ -3,8 +3,10 @@
 1. Letters first, in the calling process. More than half of them must be of a script the language is written in.
    Where no other supported language is written in that script, this decides.
 2. Otherwise langdetect decides in a worker, on lower-case text, with seed 0 and its profiles loaded in order of name:
-   probability 0.8 or more is this language; less than 0.1, on at least `DECIDES` letters, is another one. Anything
-   between, and shorter texts, are undecided. Letters are counted over distinct words, so repetition adds nothing.
+   the likeliest language, as in IFEval's program, where it is likelier than all others together. That another one is
+   likeliest decides only with probability 0.8 or more, or where this one has less than 0.1, and on at least `DECIDES`
+   letters. Anything else is undecided: the detector calls "etchings" German. Letters are counted over distinct words,
+   so repetition adds nothing.
 3. A paragraph of at least `PARAGRAPH` letters that is certainly in another language makes the text fail: an
    introduction in English is not "entirely in Hindi".
 """
@@ -31,6 +33,7 @@ SAMPLE = 3_000
 _PARAGRAPHS = 20  # paragraphs that are judged alone, at most
 _PARAGRAPH_SAMPLE = 1_000
 _CERTAIN = 0.8  # six of the seven trials that langdetect averages
+_LIKELIEST = 0.5
 _POSSIBLE = 0.1
 
 # Unicode blocks; what is looked for in them is letters only.
@@ -191,14 +194,15 @@ def answer(question: Question) -> Finding:
     detail = f"detected: {shown}; required: {question.language}"
     if not found[1]:
         return Finding(None, detail)
-    if found[0] < _POSSIBLE and distinct_letters(question.text) >= DECIDES:
+    another = found[0] < _LIKELIEST and max(found[1].values()) >= _CERTAIN
+    if (another or found[0] < _POSSIBLE) and distinct_letters(question.text) >= DECIDES:
         return Finding(False, detail)
     for paragraph in question.paragraphs:
         own, others = _probability(paragraph, question.language)
         if own < _POSSIBLE and any(probability >= _CERTAIN for probability in others.values()):
             other = max(others, key=lambda name: others[name])
             return Finding(False, f"{detail}; a paragraph is in {other}")
-    return Finding(True, detail) if found[0] >= _CERTAIN else Finding(None, detail)
+    return Finding(True, detail) if found[0] > _LIKELIEST else Finding(None, detail)
 
 
 def _probability(text: str, language: str) -> tuple[float, dict[str, float]]:

@@ -39,27 +39,40 @@ _OFTEN_LAST_LIST = (
 _OFTEN_LAST = frozenset(_OFTEN_LAST_LIST.split())
 
 
-def ended(text: str) -> int:
-    """Return the number of sentences."""
+def ended(text: str, *, numbers: bool = False) -> int:
+    """Return the number of sentences; with `numbers`, the number of a list item ends one."""
     found, start = 0, 0
     for stop in _STOP.finditer(text):
-        if _LETTER.search(text, start, stop.start()) is None:
-            start = stop.end()
-        elif _ends(text, stop):
+        if numbers and _is_list_number(text, stop):
             found += 1
-            start = stop.end()
+        elif _LETTER.search(text, start, stop.start()) is not None:
+            if not _ends(text, stop):
+                continue
+            found += 1
+        start = stop.end()
     return found + (_LETTER.search(text, start) is not None)
 
 
 def at_most(text: str) -> int:
-    """Return the number of sentences where every long line ends one even without a full stop.
+    """Return the number of sentences as a limit from above counts them.
 
-    For limits from above, so that leaving out full stops does not make a long text short. Headings, titles and
-    table rows end none.
+    Every long line ends one even without a full stop, so that leaving out full stops does not make a long text short;
+    headings, titles and table rows end none. The number of a list item ("1.") ends one unless a small letter follows,
+    as in IFEval's program, with which its limits from above were measured.
     """
     lines = text.split("\n")
     marked = [line + "!" if _is_unended(line) else line for line in lines]
-    return ended("\n".join(marked) if marked != lines else text)
+    return ended("\n".join(marked) if marked != lines else text, numbers=True)
+
+
+def _is_list_number(text: str, stop: re.Match[str]) -> bool:
+    if not stop[0].startswith(".") or stop[0].startswith(".."):
+        return False
+    before = text[max(0, stop.start() - _REACH) : stop.start()]
+    if not before[-1:].isdigit() or _LIST_NUMBER.search(before) is None:
+        return False
+    following = _NEXT.match(text, stop.end())
+    return not (following and following[1] and following[1].islower())
 
 
 def _is_unended(line: str) -> bool:

@@ -29,6 +29,8 @@ _LOOKALIKE = re.compile(f"[{_CONFUSED}]")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _ASCII_LETTER = re.compile("[a-z]")
 _WORD = re.compile(r"[^\W_]+")
+_VOWEL = re.compile("[aeiouy]")
+_LEAST_INFLECTED = 3  # letters: "be" is not in "bed"
 
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -116,6 +118,51 @@ def occurrences(phrase: str, text: str) -> Iterator[int]:
 def any_occurrence(phrase: str, text: str) -> bool:
     """Whether a phrase stands anywhere in a text as words of its own; see `occurrences`."""
     return next(occurrences(phrase, text), None) is not None
+
+
+def inflected_occurrences(phrase: str, text: str) -> Iterator[int]:
+    """Yield where a phrase stands in a text, its last word as it is or with an English ending.
+
+    The endings are -s, -es, -d, -ed and -ing, the last two also after a doubled consonant: "knot" is in "knots" and
+    "knotted", not in "knotty". Endings that change the word ("try", "tries") are not seen. A last word without
+    a vowel or of less than three letters has no endings.
+    """
+    endings = _endings(_last_word(phrase))
+    if endings is None:
+        yield from occurrences(phrase, text)
+        return
+    pattern, before = _phrase(phrase), _needs_boundary(phrase[0])
+    found = pattern.search(text)
+    while found:
+        start = found.start()
+        end = endings.match(text, found.end())
+        if end and not (before and start and _continues(text[start - 1])):
+            yield start
+            found = pattern.search(text, end.end())
+        else:
+            found = pattern.search(text, start + 1)
+
+
+def _last_word(phrase: str) -> str:
+    found = re.search(r"[a-z]+\Z", phrase)
+    return found[0] if found and not (found.start() and _continues(phrase[found.start() - 1])) else ""
+
+
+@lru_cache(maxsize=1024)
+def _endings(word: str) -> re.Pattern[str] | None:
+    """Return the pattern of the endings that a word may have, none included, up to where the word ends."""
+    if len(word) < _LEAST_INFLECTED or not _VOWEL.search(word):
+        return None
+    last = word[-1]
+    if last == "e":
+        endings = "s|d"
+    elif word.endswith(("s", "x", "z", "ch", "sh", "o")):
+        endings = "s|es|ed|ing"
+    elif last in "aiuwxy":
+        endings = "s|ed|ing"
+    else:
+        endings = f"s|{last}?(?:ed|ing)"
+    return re.compile(f"(?:{endings})?+(?![^\\W_{UNSPACED}])(?![{marks()}])")
 
 
 @lru_cache(maxsize=1024)

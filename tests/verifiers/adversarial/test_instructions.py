@@ -8,6 +8,8 @@ import pytest
 from verifiers import Status, Task, VerifierPool
 
 MEGABYTE = 1_000_000
+MANY = 250_000
+"""Characters of what must be read in linear time: enough to time out where it is not."""
 
 
 def gold(*instructions, mode="strict", score="all"):
@@ -67,6 +69,8 @@ CASES = {
     "keyword only in reasoning": (CAT, "<think>cat</think>dog", "incorrect"),
     "comma only in reasoning": (NO_COMMA, "<think>a, b</think>dog", "correct"),
     "keyword inside a word": (CAT, "concatenate the category of scattering", "incorrect"),
+    "keyword with another ending": (CAT, "catty catlike cater cats\u0301", "incorrect"),
+    "inflected in another alphabet": (CAT, "the сats cаts caтs cat\u0455", "incorrect"),
     "keyword without blanks": (CAT, "thecatsatonthemat", "incorrect"),
     "keyword in another alphabet": (CAT, "the сат sat", "incorrect"),
     "keyword in full-width letters": (CAT, "the ｃａｔ sat", "incorrect"),
@@ -76,6 +80,8 @@ CASES = {
     "keyword is no expression": (EXPRESSION, "cat and anything else", "incorrect"),
     "frequency by substrings": (CATS, "cat category concat", "incorrect"),
     "frequency by look-alikes": (CATS, "cat сat cаt", "incorrect"),
+    "frequency by endings that are none": (CATS, "cats catting catsing catss catedral", "incorrect"),
+    "too often, inflected and disguised": (FEW_CATS, "cat c\u00adat\u200bs", "incorrect"),
     "too often, disguised": (FEW_CATS, "cat ｃａｔ", "incorrect"),
     "too often, split by a soft hyphen": (FEW_CATS, "cat c\u00adat", "incorrect"),
     "forbidden in Cyrillic": (NO_ROCK, "we will rосk you", "incorrect"),
@@ -175,6 +181,7 @@ CASES = {
     "words joined by underscores": (SHORT, "one_two_three_four_five_six", "incorrect"),
     "sentences of marks": (SENTENCES, "! ! ! ! ? ? ? ... . . .", "unparsed"),
     "sentences of list numbers": (SENTENCES, "1. 2. 3. 4. 5. only one here", "incorrect"),
+    "sentences of list numbers on lines": (SENTENCES, "1.\n2.\n3.\n4.\n5. Only one here", "incorrect"),
     "sentences of abbreviations": (SENTENCES, "Mr. Dr. Mrs. e.g. Prof. i.e. vs. Smith", "incorrect"),
     "sentences of initials": (SENTENCES, "J. R. R. T. B. Tolkien", "incorrect"),
     "sentences of decimals": (SENTENCES, "1.2 3.4 5.6 7.8 9.0", "incorrect"),
@@ -188,6 +195,8 @@ CASES = {
     "changed echo": (REPEAT, "Write a song about dogs. Meow.", "incorrect"),
     "first word in the wrong paragraph": (FIRST, "Summary first.\n\nThen this.", "incorrect"),
     "first word with an ending": (FIRST, "First.\n\nSummaryless.", "incorrect"),
+    "first word as a label": (FIRST, "First.\n\nSummary: none.", "incorrect"),
+    "first word hidden in front": (FIRST, "First.\n\n<!-- summary --> None.", "incorrect"),
     "first word and a third paragraph": (FIRST, "First.\n\nSummary.\n\nThird.", "incorrect"),
     "half of two": (BOTH, "a dog", "incorrect"),
     "spray of forms": (
@@ -202,32 +211,32 @@ CASES = {
 }  # fmt: skip
 
 LARGE = {
-    "letters": "a" * MEGABYTE,
-    "commas": "," * MEGABYTE,
-    "full stops": "." * MEGABYTE + "a",
-    "short sentences": "a. " * (MEGABYTE // 3),
-    "blanks": "a" + " " * MEGABYTE + "a",
-    "line breaks": "\n" * MEGABYTE + "a",
-    "broken blanks": "\n \t" * (MEGABYTE // 3) + "a",
-    "asterisks": "*" * MEGABYTE,
-    "emphasis": "*a" * (MEGABYTE // 2),
-    "dividers": "***a" * (MEGABYTE // 4),
-    "brackets": "[" * MEGABYTE,
-    "angles": "<<" * (MEGABYTE // 2),
-    "braces": '{"a":' * (MEGABYTE // 5),
-    "escapes": '"' + '\\"' * (MEGABYTE // 2),
-    "postscripts": "p.s." * (MEGABYTE // 4),
-    "sections": "SECTION 1 " * (MEGABYTE // 10),
-    "headings": "#\n" * (MEGABYTE // 2),
-    "quotes": '."' * (MEGABYTE // 2),
-    "accents on one letter": "a" + "\u0315\u0300" * (MEGABYTE // 2),
-    "mixed alphabets": "aа" * (MEGABYTE // 2),
-    "long ligatures": "\ufdfa" * (MEGABYTE // 3),
-    "zero width": "\u200b" * MEGABYTE + "a",
-    "surrogates": "\ud800" * MEGABYTE + "a",
-    "Chinese": "中" * (MEGABYTE // 3),
-    "addresses": ("a" * 64 + "@") * (MEGABYTE // 65),
-    "reasoning tags": "<think>" * (MEGABYTE // 7),
+    "letters": "a" * MANY,
+    "commas": "," * MANY,
+    "full stops": "." * MANY + "a",
+    "short sentences": "a. " * (MANY // 3),
+    "blanks": "a" + " " * MANY + "a",
+    "line breaks": "\n" * MANY + "a",
+    "broken blanks": "\n \t" * (MANY // 3) + "a",
+    "asterisks": "*" * MANY,
+    "emphasis": "*a" * (MANY // 2),
+    "dividers": "***a" * (MANY // 4),
+    "brackets": "[" * MANY,
+    "angles": "<<" * (MANY // 2),
+    "braces": '{"a":' * (MANY // 5),
+    "escapes": '"' + '\\"' * (MANY // 2),
+    "postscripts": "p.s." * (MANY // 4),
+    "sections": "SECTION 1 " * (MANY // 10),
+    "headings": "#\n" * (MANY // 2),
+    "quotes": '."' * (MANY // 2),
+    "accents on one letter": "a" + "\u0315\u0300" * (MANY // 2),
+    "mixed alphabets": "aа" * (MANY // 2),
+    "long ligatures": "\ufdfa" * (MANY // 3),
+    "zero width": "\u200b" * MANY + "a",
+    "surrogates": "\ud800" * MANY + "a",
+    "Chinese": "中" * (MANY // 3),
+    "addresses": ("a" * 64 + "@") * (MANY // 65),
+    "reasoning tags": "<think>" * (MANY // 7),
 }
 GOLDS = (
     CAT, FEW_CATS, NO_ROCK, FEW_A, LOWER, KANNADA, JSON, TITLE, OPTION, TWO, QUOTED, SECTIONS, HIGHLIGHTS, BULLETS,
@@ -250,13 +259,13 @@ def test_attack(pool, case):
 
 
 @pytest.mark.parametrize("response", LARGE.values(), ids=LARGE)
-def test_a_megabyte_is_decided_in_time(pool, response):
-    """Each constraint alone, in the worker. Linear; the limits leave room for a busy machine."""
+def test_a_long_response_is_decided_in_time(pool, response):
+    """Each constraint alone, in the worker or here. Linear; the limits leave room for a busy machine."""
     parsed = [json.loads(text) for text in GOLDS]
     for entry in parsed:
         started = time.monotonic()
-        (verdict,) = pool.verify([Task("instructions", response, json.dumps(entry), budget_s=20)])
-        assert time.monotonic() - started < 10, entry
+        (verdict,) = pool.verify([Task("instructions", response, json.dumps(entry), budget_s=10)])
+        assert time.monotonic() - started < 5, entry
         assert verdict.status in (Status.correct, Status.incorrect, Status.unparsed, Status.error)
 
 
