@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import functools
+import atexit
 from typing import TYPE_CHECKING
 
 from assets.recorded import matches
 from trainer.engines import Engine, load_engine, policy_id, sampling_of
-from trainer.engines.weights import find_model, fingerprint
-from warehouse.settings import PolicySettings
+from trainer.engines.weights import model_fingerprint
 
 if TYPE_CHECKING:
     from assets.project import Project
+    from warehouse.settings import EngineSettings, PolicySettings
     from warehouse.store import Snapshot
 
 
@@ -25,7 +25,7 @@ def own_policy_id(policy: PolicySettings) -> str | None:
     if policy.engine == "recorded":
         return None
     # The fingerprint covers the chat template, which is a file of the model.
-    return policy_id(fingerprint(find_model(policy.model)), sampling_of(policy), None, policy.system_prompt)
+    return policy_id(model_fingerprint(policy), sampling_of(policy), None, policy.system_prompt)
 
 
 def policy_order(project: Project, view: Snapshot, name: str | None = None) -> list[str]:
@@ -58,11 +58,23 @@ def _rank(policy: str, order: list[str]) -> int:
     return next((i for i, name in enumerate(order) if policy.startswith(name)), len(order))
 
 
-def engine_for(policy: PolicySettings) -> Engine:
-    """Return the engine with its weights loaded; the last one stays, so that a run of many batches loads it once."""
-    return _engine(policy.model_dump_json())
+def engine_for(policy: PolicySettings, machine: EngineSettings) -> Engine:
+    """Return the engine, ready to be asked; the last one stays, so that a run of many batches loads it once."""
+    global _kept
+    key = (policy, machine)
+    if _kept is None or _kept[0] != key:
+        close_engine()
+        _kept = key, load_engine(policy, machine)
+    return _kept[1]
 
 
-@functools.lru_cache(maxsize=1)
-def _engine(policy: str) -> Engine:
-    return load_engine(PolicySettings.model_validate_json(policy))
+def close_engine() -> None:
+    """Give back what the engine of this process holds: memory, processes, connections."""
+    global _kept
+    if _kept is not None:
+        _kept[1].close()
+        _kept = None
+
+
+_kept: tuple[tuple[PolicySettings, EngineSettings], Engine] | None = None
+atexit.register(close_engine)

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _ROUNDS = 4
 # Errors whose message is for people: no class name, no pointer to a trace.
-_PLAIN = ("InputError", "SettingsError", "OverrideError", "ReleaseError", "LookupError", "KeyError", "ModelError")
+_PLAIN = (
+    "InputError", "SettingsError", "OverrideError", "ReleaseError", "LookupError", "KeyError", "ModelError",
+    "EngineError", "BudgetSpentError",
+)  # fmt: skip
 _FIRST, _LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 

@@ -76,8 +76,11 @@ GOLD_CHECKS = _table("gold_checks", "prompt_id", _columns(
 ))
 ROLLOUTS = _table("rollouts", "prompt_id role sample", _columns(
     prompt_id=S, role=S, sample=I, response=S, reasoning=S, finish_reason=S, prompt_tokens=I, response_tokens=I,
-    logprob_sum=F, seed=I, engine=S, recorded=B, recorded_score=F,
+    logprob_sum=F, seed=I, engine=S, recorded=B, recorded_score=F, detail=S,
 ), policy=True, rows=10_000)
+GENERATION = _table("generation", "chunk", _columns(
+    chunk=I, engine=S, samples=I, errors=I, prompt_tokens=I, response_tokens=I, seconds=F, started_at=TIME, run_id=S,
+), policy=True, volatile=("seconds", "started_at", "run_id"))
 REJECTED_ROLLOUTS = _table("rejected_rollouts", "source_row", _columns(
     source_row=S, path=S, outcome=S, reason_code=S, reason=S, raw=S,
 ), rows=10_000)
@@ -134,6 +137,7 @@ TABLES: dict[str, Table] = {
         CONTAMINATION,
         GOLD_CHECKS,
         ROLLOUTS,
+        GENERATION,
         REJECTED_ROLLOUTS,
         VERDICTS,
         MODEL_REWARDS,

@@ -265,6 +265,7 @@ class StageWriter:
                 path,
                 ready.select(list(table.stored)),
                 mode="append",
+                schema_mode="merge",  # a home from before a column was added gets it now
                 writer_properties=WriterProperties(
                     max_row_group_size=table.row_group_rows, compression="ZSTD", compression_level=3
                 ),
@@ -407,7 +408,10 @@ def _scan(table: Table, files: list[str], *, keep_build: bool = False) -> pl.Laz
     if not files:
         return pl.LazyFrame(schema=schema)
     hive = dict.fromkeys(table.partitions, pl.String)
-    scan = pl.scan_parquet(files, hive_partitioning=True, hive_schema=hive, schema=pl.Schema(table.columns))
+    # Files written before a column was added have nulls in it.
+    scan = pl.scan_parquet(
+        files, hive_partitioning=True, hive_schema=hive, schema=pl.Schema(table.columns), missing_columns="insert"
+    )
     return scan.select(list(schema))
 
 

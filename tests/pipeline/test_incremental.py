@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
+import assets.generation
 import assets.graph
-import assets.rollouts
 import assets.verdicts
 import warehouse.releases
 from assets import contamination, gold_checks, prompts, selection
@@ -75,7 +75,7 @@ class Home:
         self.verified: list[str] = []
         patch.setenv("PREPPO_CONFIG", str(corpus.config))
         patch.setenv("PREPPO_HOME", str(self.home))
-        patch.setattr(assets.rollouts, "engine_for", lambda _policy: self.engine)
+        patch.setattr(assets.generation, "engine_for", lambda *_: self.engine)
         patch.setattr(assets.verdicts, "VerifierPool", self._pool)
         # Pictures are drawn for people; nothing here looks at them, and they cost half of so small a run.
         patch.setattr(assets.graph, "outcome_metadata", lambda *_: {})

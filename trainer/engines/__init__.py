@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from trainer.engines.contract import (
     REFERENCE,
     SCORED,
+    TOO_LONG,
     Completion,
     Engine,
+    EngineError,
     Request,
     Sampling,
     plan_requests,
@@ -19,13 +21,17 @@ from trainer.engines.contract import (
 )
 
 if TYPE_CHECKING:
-    from warehouse.settings.model import PolicySettings
+    from collections.abc import Callable
+
+    from warehouse.settings import EngineSettings, PolicySettings
 
 __all__ = [
     "REFERENCE",
     "SCORED",
+    "TOO_LONG",
     "Completion",
     "Engine",
+    "EngineError",
     "Request",
     "Sampling",
     "load_engine",
@@ -37,16 +43,39 @@ __all__ = [
 ]
 
 
-def load_engine(policy: PolicySettings) -> Engine:
-    """Return the engine that `[policy]` names, weights loaded.
+def load_engine(policy: PolicySettings, machine: EngineSettings) -> Engine:
+    """Return the engine that `[policy]` names, ready to be asked; `[engine]` says how it is run.
 
     Raises:
-        ValueError: the engine generates nothing by itself ("recorded" needs a frame: use `RecordedEngine`), or
-            the model cannot be found.
+        EngineError: it is not installed, cannot be started, or generates nothing by itself ("recorded" needs a frame:
+            use `RecordedEngine`).
+        ModelError: the model cannot be found.
     """
-    if policy.engine == "transformers":
-        from trainer.engines.transformers import TransformersEngine  # torch takes seconds to import
+    if policy.engine == "recorded":
+        msg = "policy.engine = 'recorded' generates nothing; build a RecordedEngine from imported rollouts"
+        raise EngineError(msg)
+    return _LOADERS[policy.engine](policy, machine)
 
-        return TransformersEngine(policy.model, batch_size=policy.batch_size, dtype=policy.dtype, device=policy.device)
-    msg = f"policy.engine = {policy.engine!r} generates nothing; build a RecordedEngine from imported rollouts"
-    raise ValueError(msg)
+
+def _transformers(policy: PolicySettings, _machine: EngineSettings) -> Engine:
+    from trainer.engines.transformers import TransformersEngine  # torch takes seconds to import
+
+    return TransformersEngine(policy.model, batch_size=policy.batch_size, dtype=policy.dtype, device=policy.device)
+
+
+def _vllm(policy: PolicySettings, machine: EngineSettings) -> Engine:
+    from trainer.engines.vllm import VllmEngine
+
+    return VllmEngine(
+        policy.model,
+        sampling=sampling_of(policy),
+        python=machine.vllm_python,
+        dtype=policy.dtype,
+        arguments=machine.vllm,
+    )
+
+
+_LOADERS: dict[str, Callable[[PolicySettings, EngineSettings], Engine]] = {
+    "transformers": _transformers,
+    "vllm": _vllm,
+}

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 FinishReason = Literal["stop", "length", "error"]
 SCORED = "scored"  # the samples that rewards are computed on
 REFERENCE = "reference"  # disjoint samples for best-of-N references, so that a reference never judges itself
+TOO_LONG = "prompt_too_long"  # how the detail of a completion begins whose prompt does not fit the context
+
+
+class EngineError(RuntimeError):
+    """An engine cannot generate: it is not installed, does not start, or its servers stay silent.
+
+    The message says what, where, and what to do. What was generated before is kept.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,7 @@ class Completion:
         logprob_sum: sum over those tokens of log softmax(logits / temperature), in nats, before the top_p cut
             (temperature 0: of log softmax(logits)); null where it is not known.
         recorded: the sample was imported, not generated here; `recorded_score` is the score it came with.
+        detail: why there is no text, as "code: what happened"; null where there is one.
     """
 
     prompt_id: str
@@ -71,22 +80,80 @@ class Completion:
     engine: str
     recorded: bool
     recorded_score: float | None = None
+    detail: str | None = None
+
+    @classmethod
+    def failed(cls, request: Request, engine: str, detail: str, prompt_tokens: int | None = None) -> Completion:
+        """Return the completion of a request that cannot have a text: an error, which is never a score."""
+        return cls(
+            request.prompt_id,
+            request.role,
+            request.sample,
+            None,
+            None,
+            "error",
+            prompt_tokens,
+            None,
+            None,
+            request.seed,
+            engine,
+            recorded=False,
+            detail=detail,
+        )
+
+    @classmethod
+    def of_text(
+        cls,
+        request: Request,
+        engine: str,
+        text: str,
+        finish_reason: FinishReason,
+        *,
+        prompt_tokens: int | None,
+        response_tokens: int | None,
+        logprob_sum: float | None,
+        reasoning: str | None = None,
+    ) -> Completion:
+        """Return the completion of a request by a generated text, reasoning split off where it is still inside."""
+        response: str | None = text
+        if reasoning is None and request.raw_text is None:
+            reasoning, response = split_reasoning(text)
+        return cls(
+            request.prompt_id,
+            request.role,
+            request.sample,
+            response,
+            reasoning,
+            finish_reason,
+            prompt_tokens,
+            response_tokens,
+            logprob_sum,
+            request.seed,
+            engine,
+            recorded=False,
+        )
 
 
 class Engine(Protocol):
     """Anything that answers requests.
 
-    `fingerprint` changes whenever the weights, the configuration or the tokenizer change; `chat_template` is the
-    template that messages are rendered with, or null.
+    `fingerprint` changes whenever the weights, the configuration or the tokenizer change.
     """
 
     @property
     def fingerprint(self) -> str: ...
 
-    @property
-    def chat_template(self) -> str | None: ...
+    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """Yield one completion a request, in any order, while requests are still being taken in.
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]: ...
+        A request that cannot be answered comes back as an error with its reason. Where nothing can be answered any
+        more, EngineError is raised, after what is finished was yielded.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what the engine holds: processes, connections, memory. It may be called twice."""
+        ...
 
 
 def sample_seed(seed: int, prompt_id: str, role: str, sample: int) -> int:

@@ -219,8 +219,6 @@ class RecordedEngine:
         ValueError: two rows are the same sample, or a row has no prompt.
     """
 
-    chat_template: str | None = None
-
     def __init__(self, rows: pl.DataFrame, name: str) -> None:
         self.fingerprint = f"recorded:{name}"
         role = [] if "role" in rows.columns else [pl.lit(SCORED).alias("role")]
@@ -259,3 +257,6 @@ class RecordedEngine:
             found = asked.join(self._frame, on=["prompt_id", "role", "sample"], how="inner", maintain_order="left")
             for row in found.select(ROLLOUT_COLUMNS.names()).iter_rows():
                 yield Completion(*row)
+
+    def close(self) -> None:
+        """Hold nothing."""

@@ -7,26 +7,24 @@ The samples of one prompt share its prefill; finished rows leave the batch.
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jinja2 import TemplateError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from trainer.engines.contract import Completion, Request, split_reasoning
+from trainer.engines.contract import Completion, FinishReason, Request
+from trainer.engines.prompts import PromptEncoder, PromptError
 from trainer.engines.sampling import Draws, RowSampling, draw
 from trainer.engines.weights import find_model, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-log = logging.getLogger(__name__)
-
+NAME = "transformers"
 _WINDOW = 64  # batches that are sorted by length together; bounds memory and keeps completions streaming
 # Below so many parameters one thread is right: a second gains about a tenth on idle cores, and on busy ones its
 # barriers cost a factor of ten.
@@ -42,8 +40,8 @@ class _Row:
     room: int  # tokens until max_tokens or the end of the context
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
-    finish: str | None = None
-    text: str | None = None
+    finish: FinishReason | None = None
+    text: str = ""
 
 
 class TransformersEngine:
@@ -68,13 +66,12 @@ class TransformersEngine:
         self.device = torch.device(device)
         if dtype == "auto":
             dtype = "float32" if self.device.type == "cpu" else "bfloat16"
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self.prompts = PromptEncoder(folder, model)
+        self.tokenizer: Any = self.prompts.tokenizer
         # preppo has progress bars of its own; a line for every shard is noise beside them.
         disable_progress_bar()  # type: ignore[no-untyped-call]
         loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), use_safetensors=True)
         self.model = loaded.to(self.device).eval()
-        self.context = _context(self.model.config.get_text_config(), self.tokenizer)
-        self.chat_template: str | None = self.tokenizer.chat_template and self.tokenizer.get_chat_template()
         self.end_tokens = _end_tokens(self.model, self.tokenizer)
         tiny = sum(p.numel() for p in self.model.parameters()) < _TINY
         self._threads = 1 if tiny and self.device.type == "cpu" else None
@@ -82,19 +79,21 @@ class TransformersEngine:
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Yield one completion a request, in any order.
 
-        A prompt that does not fit the context comes back as an error with a null response: it is never cut.
+        A prompt that does not fit the context comes back as an error with its reason: it is never cut.
 
         Raises:
-            ValueError: messages were given to a model without a chat template.
+            EngineError: messages were given to a model without a chat template.
         """
         source = iter(requests)
         while window := list(islice(source, self.batch_size * _WINDOW)):
             rows = []
-            for row in self._prepare(window):
-                if row.finish == "error":
-                    yield self._completion(row)
+            for request in window:
+                try:
+                    prompt = self.prompts.encode(request)
+                except PromptError as error:
+                    yield Completion.failed(request, NAME, str(error), error.tokens)
                 else:
-                    rows.append(row)
+                    rows.append(_Row(request, prompt, self.prompts.room(prompt, request)))
             # Longest first, so that a batch too large for the device fails at once; then by name, so that batches do
             # not depend on the order of arrival.
             rows.sort(key=lambda r: (-len(r.prompt), r.request.prompt_id, r.request.role, r.request.sample))
@@ -102,41 +101,7 @@ class TransformersEngine:
                 batch = rows[start : start + self.batch_size]
                 with _threads(self._threads), torch.inference_mode():
                     self._decode(batch)
-                yield from map(self._completion, batch)
-
-    def _prepare(self, requests: list[Request]) -> Iterator[_Row]:
-        encoded: dict[tuple[str | None, tuple[tuple[str, str], ...]], list[int] | None] = {}
-        told: set[str] = set()
-        for request in requests:
-            key = (request.raw_text, request.messages if request.raw_text is None else ())
-            if key not in encoded:
-                encoded[key] = self._encode(request)
-            prompt = encoded[key]
-            if prompt is None:
-                yield _Row(request, [], 0, finish="error")
-                continue
-            row = _Row(request, prompt, min(request.sampling.max_tokens, self.context - len(prompt)))
-            if row.room < 1 or not prompt:
-                if request.prompt_id not in told:  # once, not once a sample
-                    told.add(request.prompt_id)
-                    log.warning("prompt %s: %d tokens do not fit in %d", request.prompt_id, len(prompt), self.context)
-                row.finish = "error"
-            yield row
-
-    def _encode(self, request: Request) -> list[int] | None:
-        """Return the prompt's tokens, or None where the model's template refuses these messages."""
-        if request.raw_text is not None:
-            return list(self.tokenizer(request.raw_text, verbose=False)["input_ids"])
-        if self.chat_template is None:
-            msg = f"model {self.name!r} has no chat template: use an instruct model, or raw prompts (`raw = true`)"
-            raise ValueError(msg)
-        messages = [{"role": role, "content": content} for role, content in request.messages]
-        try:
-            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except TemplateError as error:
-            log.warning("prompt %s: the chat template of %s refuses it: %s", request.prompt_id, self.name, error)
-            return None
-        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+                yield from map(_completion, batch)
 
     def _decode(self, rows: list[_Row]) -> None:
         """Fill in tokens, log-probabilities and the finish reason of every row."""
@@ -220,34 +185,23 @@ class TransformersEngine:
             return whole[len(prefix) :]
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True))
 
-    def _completion(self, row: _Row) -> Completion:
-        request, failed = row.request, row.finish == "error"
-        reasoning, response = None, row.text
-        if row.text is not None and request.raw_text is None:
-            reasoning, response = split_reasoning(row.text)
-        return Completion(
-            prompt_id=request.prompt_id,
-            role=request.role,
-            sample=request.sample,
-            response=response,
-            reasoning=reasoning,
-            finish_reason=row.finish or "error",
-            prompt_tokens=len(row.prompt) or None,
-            response_tokens=None if failed else len(row.tokens),
-            logprob_sum=None if failed else row.logprob,
-            seed=request.seed,
-            engine="transformers",
-            recorded=False,
-        )
+    def close(self) -> None:
+        """Give the memory of the weights back."""
+        self.model = None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
-def _context(config: Any, tokenizer: Any) -> int:
-    """Return how many tokens prompt and response may have together; architectures name it differently."""
-    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
-        length = getattr(config, name, None)
-        if isinstance(length, int) and length > 0:
-            return length
-    return int(tokenizer.model_max_length)  # a very large number where the tokenizer knows no limit either
+def _completion(row: _Row) -> Completion:
+    return Completion.of_text(
+        row.request,
+        NAME,
+        row.text,
+        row.finish or "length",
+        prompt_tokens=len(row.prompt),
+        response_tokens=len(row.tokens),
+        logprob_sum=row.logprob,
+    )
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

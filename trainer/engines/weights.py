@@ -6,6 +6,10 @@ import hashlib
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from warehouse.settings import PolicySettings
 
 NURSERY = Path(__file__).resolve().parents[2] / "models" / "nursery"
 _PARTS = (".safetensors", ".json", ".jinja", ".model")
@@ -47,6 +51,26 @@ def _from_hub(name: str) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         msg = f"policy.model = {name!r} is neither a folder nor to be had from the Hugging Face hub: {error}"
         raise ModelError(msg) from error
+
+
+def model_fingerprint(policy: PolicySettings) -> str:
+    """Return what names the weights of a policy: their bytes, or what the user says of a served model.
+
+    Raises:
+        ModelError: the model cannot be had.
+    """
+    if policy.engine == "openai":
+        return served_fingerprint(policy.model, policy.revision)
+    return fingerprint(find_model(policy.model))
+
+
+def served_fingerprint(model: str, revision: str | None) -> str:
+    """Return the fingerprint of a model behind a server: its name, and the revision that the user gives it.
+
+    Nobody here can look at the weights: a server that changes them under the same name goes unseen, unless
+    `policy.revision` changes, too.
+    """
+    return f"served:{model}:{revision or ''}"
 
 
 def fingerprint(folder: Path) -> str:

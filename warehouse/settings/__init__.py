@@ -1,6 +1,7 @@
 """The settings: `preppo.toml` and the environment, as one frozen, validated object."""
 
 from warehouse.settings.load import Loaded, SettingsError, load_settings
+from warehouse.settings.machine import BudgetSettings, EngineSettings, VerifierSettings
 from warehouse.settings.model import (
     ArmSettings,
     CurriculumSettings,
@@ -20,7 +21,9 @@ from warehouse.settings.model import (
 
 __all__ = [
     "ArmSettings",
+    "BudgetSettings",
     "CurriculumSettings",
+    "EngineSettings",
     "EvaluationSet",
     "FieldSpec",
     "IngestSettings",
@@ -32,6 +35,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SourceSettings",
+    "VerifierSettings",
     "Where",
     "deciding",
     "load_settings",

@@ -10,19 +10,15 @@ import hashlib
 import json
 import re
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+
+from warehouse.settings.machine import BudgetSettings, EngineSettings, VerifierSettings
+from warehouse.settings.section import Section
 
 Pool = Literal["original", "new", "eval"]
 Rule = Literal["pre_ppo", "variance", "learnability", "band", "rip", "random", "all"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class Section(BaseModel):
-    """A part of the settings: immutable, and strict about unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=())
 
 
 def _regular_expression(value: str | None) -> str | None:
@@ -172,7 +168,8 @@ class PolicySettings(Section):
     """`[policy]`: the model that is rolled out, and how it samples."""
 
     model: str = "nursery"
-    engine: Literal["recorded", "transformers"] = "transformers"
+    engine: Literal["recorded", "transformers", "vllm", "openai", "ray"] = "transformers"
+    revision: str | None = None  # names the weights behind a served model, which nobody here can look at
     samples: Annotated[int, Field(ge=1, le=4096)] = 8
     reference_samples: Annotated[int, Field(ge=0, le=4096)] = 0
     temperature: Annotated[float, Field(ge=0.0, le=10.0)] = 1.0
@@ -324,42 +321,6 @@ class CurriculumSettings(Section):
         return value
 
 
-class EngineSettings(Section):
-    """`[engine]`: machine-dependent knobs; none of them decides an outcome."""
-
-    workers: Annotated[int, Field(ge=1)] | None = None  # processes for ingest and verification; default: the cores
-
-
-class VerifierSettings(Section):
-    """`[verifiers]`: where code of a response runs. Decides no outcome: verdicts are the same everywhere."""
-
-    sandbox: Literal["bubblewrap", "http", "unsafe"] = "bubblewrap"  # http: on the server at `url`; unsafe: unprotected
-    url: str | None = None  # of a `preppo reward serve`; its token comes from PREPPO_REWARD_TOKEN alone
-    workers: Annotated[int, Field(ge=1)] | None = None  # processes; default: engine.workers
-
-    @field_validator("url")
-    @classmethod
-    def _http(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            parts = urlsplit(value)
-            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-        except ValueError:
-            valid = False
-        if not valid or "@" in value or parts.query or parts.fragment:
-            msg = 'must be like "http://10.0.0.5:8400"; a token belongs into the environment, as PREPPO_REWARD_TOKEN'
-            raise ValueError(msg)
-        return value.rstrip("/")
-
-    @model_validator(mode="after")
-    def _somewhere(self) -> VerifierSettings:
-        if self.sandbox == "http" and self.url is None:
-            msg = 'sandbox = "http" needs `url`, the address of a `preppo reward serve`'
-            raise ValueError(msg)
-        return self
-
-
 class ScheduleSettings(Section):
     """`[schedule]`: when a left-alone home re-curates."""
 
@@ -392,6 +353,7 @@ class Settings(Section):
     selection: SelectionSettings = SelectionSettings()
     curriculum: CurriculumSettings = CurriculumSettings()
     engine: EngineSettings = EngineSettings()
+    budget: BudgetSettings = BudgetSettings()
     verifiers: VerifierSettings = VerifierSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     storage: StorageSettings = StorageSettings()
@@ -423,7 +385,7 @@ class Settings(Section):
 
 # Where things lie and how they are run changes no outcome: left out of every hash.
 _NOT_DECIDING = {
-    "path", "chunk_rows", "chunk_prompts", "batch_size", "device", "engine.workers", "verifiers", "schedule", "storage",
+    "path", "chunk_rows", "chunk_prompts", "batch_size", "device", "verifiers", "budget", "schedule", "storage",
 }  # fmt: skip
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.engines import Sampling, load_engine, plan_requests, policy_id, sample_seed, split_reasoning
-from warehouse.settings.model import PolicySettings
+from trainer.engines import EngineError, Sampling, load_engine, plan_requests, policy_id, sample_seed, split_reasoning
+from warehouse.settings import EngineSettings, PolicySettings
 
 
 def test_importing_the_engines_loads_no_torch():
@@ -83,6 +83,6 @@ def test_reasoning_is_split_off(text, expected):
 
 def test_unknown_models_are_refused_with_their_name():
     with pytest.raises(ValueError, match=r"policy\.model = '/no/such/model'"):
-        load_engine(PolicySettings(model="/no/such/model"))
-    with pytest.raises(ValueError, match="RecordedEngine"):
-        load_engine(PolicySettings(engine="recorded"))
+        load_engine(PolicySettings(model="/no/such/model"), EngineSettings())
+    with pytest.raises(EngineError, match="RecordedEngine"):
+        load_engine(PolicySettings(engine="recorded"), EngineSettings())

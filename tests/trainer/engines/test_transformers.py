@@ -9,8 +9,8 @@ import shutil
 import pytest
 import torch
 
-from trainer.engines.contract import Request, Sampling, sample_seed
-from trainer.engines.transformers import TransformersEngine
+from trainer.engines.contract import EngineError, Request, Sampling, sample_seed
+from trainer.engines.transformers import TransformersEngine, _Row
 from trainer.engines.weights import NURSERY, fingerprint
 from trainer.nursery.tasks import generate_tasks
 
@@ -83,7 +83,8 @@ def test_greedy_equals_generate_of_transformers_without_padding(nursery):
 
 def test_logprob_sum_is_that_of_the_tempered_model(nursery):
     temperature = 0.8
-    rows = list(nursery._prepare([request(t.prompt, temperature=temperature) for t in TASKS]))
+    requests = [request(t.prompt, temperature=temperature) for t in TASKS]
+    rows = [_Row(r, p := nursery.prompts.encode(r), nursery.prompts.room(p, r)) for r in requests]
     with torch.inference_mode():
         nursery._decode(rows)
         for row in rows:
@@ -162,25 +163,28 @@ def test_a_prompt_beyond_the_context_is_an_error_and_not_cut(nursery):
     completions = by_name(nursery.generate([too_long, good]))
     bad = completions[too_long.prompt_id, "scored", 0]
     assert (bad.response, bad.finish_reason, bad.response_tokens, bad.logprob_sum) == (None, "error", None, None)
-    assert bad.prompt_tokens > nursery.context
+    assert bad.prompt_tokens > nursery.prompts.context
+    assert bad.detail == f"prompt_too_long: {bad.prompt_tokens} tokens, and nursery takes 1024 with the response"
     assert completions[good.prompt_id, "scored", 0].finish_reason in ("stop", "length")
 
 
 def test_the_end_of_the_context_is_a_length(nursery):
-    words = 2 * nursery.context
-    while len(nursery.tokenizer("sun " * words)["input_ids"]) > nursery.context - 6:
+    words = 2 * nursery.prompts.context
+    while len(nursery.tokenizer("sun " * words)["input_ids"]) > nursery.prompts.context - 6:
         words -= 1
     completion = next(nursery.generate([request("sun " * words, max_tokens=500, temperature=3.0)]))
-    assert completion.prompt_tokens + completion.response_tokens <= nursery.context
+    assert completion.prompt_tokens + completion.response_tokens <= nursery.prompts.context
 
 
 def test_a_refusing_template_and_a_missing_one(nursery, tmp_path):
     engine = TransformersEngine("nursery")
     engine.tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
-    assert next(engine.generate([request("x")])).finish_reason == "error"
-    engine.chat_template = None
-    with pytest.raises(ValueError, match="no chat template"):
-        list(engine.generate([request("x")]))
+    (refused,) = engine.generate([request("x")])
+    assert refused.finish_reason == "error"
+    assert "roles must alternate" in refused.detail
+    engine.prompts.chat_template = None
+    with pytest.raises(EngineError, match="no chat template"):
+        list(engine.generate([request("y")]))
 
 
 def test_the_fingerprint_sees_what_decides_outputs_and_nothing_else(nursery, tmp_path):

@@ -1,0 +1,256 @@
+"""vLLM as an engine: `vllm.LLM` in a process of its own, fed and read as a stream.
+
+The process has its own interpreter where `engine.vllm_python` names one, since vLLM pins torch; this side needs nothing
+but the standard library. Prompts are rendered and tokenised there with the model's own template.
+
+`logprob_sum` is that of softmax(logits / temperature) before the top_p cut, as everywhere. vLLM gives raw or
+processed values, not both: with a temperature other than 0 and 1 and a nucleus as well, it is not known and null.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from trainer.engines.contract import Completion, EngineError, Request, Sampling
+from trainer.engines.weights import find_model, fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+NAME = "vllm"
+ROOT = Path(__file__).resolve().parents[2]
+_LAST_WORDS = 6  # lines of the process's output that an error quotes
+
+
+class VllmEngine:
+    """Generate with vLLM.
+
+    Args:
+        model: "nursery", a folder, or a hub name.
+        sampling: of the policy; decides which log-probabilities the process computes.
+        python: interpreter of the environment that vLLM is installed in; default: this one.
+        dtype: as vLLM takes it.
+        arguments: of `vllm.LLM`, such as `tensor_parallel_size` or `gpu_memory_utilization`.
+    """
+
+    def __init__(
+        self,
+        model: str = "nursery",
+        *,
+        sampling: Sampling | None = None,
+        python: str | None = None,
+        dtype: str = "auto",
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        folder = find_model(model)
+        self.name = model
+        self.fingerprint = fingerprint(folder)
+        self._options = {
+            "folder": str(folder),
+            "name": model,
+            "dtype": dtype,
+            "processed": sampling is not None and sampling.temperature not in (0.0, 1.0),
+            "arguments": dict(arguments or {}),
+        }
+        self._python = python or sys.executable
+        self._process: subprocess.Popen[str] | None = None
+        self._log: IO[str] | None = None
+        self._most = 0
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """Yield one completion a request, as they finish.
+
+        Raises:
+            EngineError: vLLM is not installed or does not start, or its process died.
+        """
+        process = self._started()
+        feed = _Feed(process, requests, self._most)
+        feed.start()
+        try:
+            while not feed.finished():
+                answer = self._answer(process)
+                request = feed.answered(answer["number"])
+                yield _completion(request, answer, processed=bool(self._options["processed"]))
+            feed.raise_problem()
+        finally:
+            if feed.outstanding:
+                # The caller went away in the middle: answers to it must not reach the next call.
+                self.close()
+            feed.stop()
+
+    def close(self) -> None:
+        """End the process and give its memory back."""
+        process, self._process = self._process, None
+        if process is not None:
+            if process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    process.stdin.close()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self.close()
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (`close` closes it)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "VLLM_NO_USAGE_STATS": "1"}
+        try:
+            self._process = subprocess.Popen(
+                [self._python, "-m", "trainer.engines.vllm_worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                cwd=ROOT,
+                env=environment,
+                text=True,
+                encoding="utf-8",
+            )
+        except OSError as error:
+            msg = f"engine.vllm_python = {self._python!r} cannot be started: {error}"
+            raise EngineError(msg) from error
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it says why where its answer is read
+            self._process.stdin.write(json.dumps(self._options) + "\n")
+            self._process.stdin.flush()
+        self._most = int(self._answer(self._process)["ready"])
+        return self._process
+
+    def _answer(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+        """Return the next message of the process. Raises EngineError where there will be none."""
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if line:
+            found: dict[str, Any] = json.loads(line)
+            if "fatal" not in found:
+                return found
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=30)
+            self.close()
+            raise EngineError(self._explained(str(found["fatal"])))
+        process.wait()
+        words = " | ".join(self._last_words()) or "it printed nothing"
+        raise EngineError(self._explained(f"its process ended with status {process.returncode}: {words}"))
+
+    def _explained(self, problem: str) -> str:
+        if "No module named 'vllm'" in problem:
+            return (
+                f"policy.engine = 'vllm': vLLM is not installed for {self._python}; install the extra `vllm` "
+                "(GPUs), or name the interpreter of its environment as engine.vllm_python"
+            )
+        return f"policy.engine = 'vllm': model {self.name!r}: {problem}"
+
+    def _last_words(self) -> list[str]:
+        if self._log is None:
+            return []
+        self._log.seek(0)
+        lines = [line.strip() for line in self._log if line.strip()]
+        return lines[-_LAST_WORDS:]
+
+
+class _Feed(threading.Thread):
+    """Sends requests, never more than `most` that are not answered yet."""
+
+    def __init__(self, process: subprocess.Popen[str], requests: Iterable[Request], most: int) -> None:
+        super().__init__(daemon=True, name="preppo-vllm-feed")
+        self._process = process
+        self._requests = iter(requests)
+        self._room = threading.Semaphore(most)
+        self._lock = threading.Condition()
+        self._waiting: dict[int, Request] = {}
+        self._problem: BaseException | None = None
+        self._sent_all = self._stopped = False
+
+    def run(self) -> None:
+        try:
+            for number, request in enumerate(self._requests):
+                self._room.acquire()
+                if self._stopped:
+                    break
+                with self._lock:
+                    self._waiting[number] = request
+                    self._lock.notify_all()
+                self._send(number, request)
+        except BrokenPipeError:
+            pass  # the process died; who reads its answers says how
+        except BaseException as error:  # raised again where the completions are taken
+            self._problem = error
+        finally:
+            with self._lock:
+                self._sent_all = True
+                self._lock.notify_all()
+
+    def _send(self, number: int, request: Request) -> None:
+        sampling = request.sampling
+        message = {
+            "number": number,
+            "messages": request.messages,
+            "raw_text": request.raw_text,
+            "seed": request.seed,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "stop": sampling.stop,
+        }
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(message) + "\n")
+        self._process.stdin.flush()
+
+    @property
+    def outstanding(self) -> int:
+        """Return how many requests are not answered."""
+        return len(self._waiting)
+
+    def finished(self) -> bool:
+        """Wait until there is an answer to wait for, or tell that none will come."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._waiting or self._sent_all)
+            return not self._waiting
+
+    def answered(self, number: int) -> Request:
+        """Return the request that was answered, and make room for another."""
+        with self._lock:
+            request = self._waiting.pop(number)
+        self._room.release()
+        return request
+
+    def raise_problem(self) -> None:
+        """Raise what the source of the requests raised."""
+        if self._problem is not None:
+            raise self._problem
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._stopped = True
+        self._room.release()
+
+
+def _completion(request: Request, answer: Mapping[str, Any], *, processed: bool) -> Completion:
+    if "failed" in answer:
+        return Completion.failed(request, NAME, answer["failed"], answer["prompt_tokens"])
+    sampling = request.sampling
+    known = sampling.top_p == 1.0 if processed else sampling.temperature in (0.0, 1.0)
+    return Completion.of_text(
+        request,
+        NAME,
+        answer["text"],
+        answer["finish"],
+        prompt_tokens=answer["prompt_tokens"],
+        response_tokens=answer["tokens"],
+        logprob_sum=answer["logprob"] if known else None,
+    )
