@@ -18,6 +18,7 @@ from verifiers.arithmetic import Node, NotArithmetic, OverLimit
 from verifiers.contract import BadGold, Outcome, Status, Verifier
 from verifiers.extract import MAX_PHRASE, Candidate, candidates, strip_reasoning
 from verifiers.hedges import cut_off, taken_back
+from verifiers.visible import shown
 
 MAX_NUMBERS = 12
 MAX_NUMBER = 10**6
@@ -90,7 +91,7 @@ def _is_integer(value: Any) -> bool:
 
 def check(response: str, gold: Gold, _prompt: str) -> Outcome:
     """Find the one expression that a response offers and evaluate it."""
-    text = strip_reasoning(response)
+    text = shown(strip_reasoning(response))
     for candidate in candidates(text):
         try:
             offers = _offers_of(candidate)
@@ -231,4 +232,4 @@ def _splits(numbers: tuple[int, ...]) -> tuple[tuple[tuple[int, ...], tuple[int,
     return tuple(found)
 
 
-VERIFIER = Verifier(name="countdown", version="1", parse_gold=parse_gold, check=check)
+VERIFIER = Verifier(name="countdown", version="2", parse_gold=parse_gold, check=check)

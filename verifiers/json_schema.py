@@ -18,6 +18,9 @@ from verifiers.extract import strip_reasoning
 
 _FORM = 'a json_schema ground_truth is JSON text such as {"schema": {"type": "object", ...}, "extract": "auto"}'
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
+# A comment that hides a document; others may stand in a document's own texts.
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_PLACE = re.compile(r"<answer>|```|~~~", re.IGNORECASE)
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*([A-Za-z0-9_+-]*)[ \t]*")
 
 
@@ -62,6 +65,7 @@ def check(response: str, gold: Gold, _prompt: str) -> Outcome | Deferred:
 
 def documents(text: str) -> tuple[str, list[str]]:
     """Return the rule that applies to a text without reasoning, and the documents that it finds; at least one."""
+    text = _COMMENT.sub(lambda comment: "" if _PLACE.search(comment[0]) else comment[0], text)
     tagged = _tagged(text)
     text = text if tagged is None else tagged
     blocks = _blocks(text)
@@ -106,7 +110,7 @@ def _blocks(text: str) -> list[tuple[str, str]]:
 
 VERIFIER = Verifier(
     name="json_schema",
-    version=f"1+jsonschema-{version('jsonschema')}",
+    version=f"2+jsonschema-{version('jsonschema')}",
     parse_gold=parse_gold,
     check=check,
     work="verifiers.json_schema_worker:work",

@@ -154,9 +154,12 @@ class _Walk:
             raise BadGold(message)
         try:
             resolved = resolver.lookup(reference)
-        except Unresolvable:
+        except (Unresolvable, ValueError):
             message = f"the reference {reference[:80]!r} leads to nothing in the schema; remote ones are not followed"
             raise BadGold(message) from None
+        if not isinstance(resolved.contents, dict | bool):
+            message = f"the reference {reference[:80]!r} leads to what is no schema"
+            raise BadGold(message)
         return self.resource_of(resolved.contents), resolved.resolver
 
     def count(self, resource: Resource[Any], resolver: Any, chain: int) -> int:

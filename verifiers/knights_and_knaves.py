@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from verifiers.contract import BadGold, Outcome, Status, Verifier
 from verifiers.extract import candidates, strip_reasoning
 from verifiers.normal_form import normal_form
+from verifiers.visible import shown
 
 MAX_PEOPLE = 50
 MAX_SECTION = 20_000
@@ -39,9 +40,16 @@ _RULER = re.compile(r"[ \t|:+=-]*")
 
 # What ends a statement's standing when it comes after it, and what makes two statements alternatives.
 _TAKES_BACK = re.compile(
-    r"\b(?:or|either|alternative(?:ly)?|otherwise|maybe|perhaps|possibly|might|unsure|uncertain|wait|actually|wrong"
+    r"\b(?:or|either|alternative(?:ly)?|otherwise|maybe|perhaps|possibly|probably|might|unsure|uncertain|guess(?:ing)?"
+    r"|doubt(?:ful)?|unlikely|false|untrue|(?:second|other|further) (?:answer|solution)|wait|actually|wrong"
     r"|mistaken?|incorrect|impossible|opposite|reversed?|vice|swap(?:ped)?|not|n't|cannot|another|instead)\b"
     r"|(?<!no )(?<!any )(?<!without )\bcontradict",
+    re.IGNORECASE,
+)
+# What makes a statement one of something else than the answer, on the line just before it.
+_DENIES = re.compile(
+    r"\b(?:not|never|none|wrong|false|untrue|lie|lies|incorrect|impossible|cannot|opposite|suppose|assume|assuming|if"
+    r"|unless|contradict\w*)\b|n't\b",
     re.IGNORECASE,
 )
 _REPLACES = re.compile(
@@ -50,7 +58,8 @@ _REPLACES = re.compile(
     re.IGNORECASE,
 )
 _ALTERNATIVE = re.compile(
-    r"\b(?:or|either|alternative(?:ly)?|option|possibilit(?:y|ies)|possibly|case|scenario|another|maybe|perhaps)\b",
+    r"\b(?:(?:second|other|further) (?:answer|solution)|or|either|alternative(?:ly)?|option"
+    r"|possibilit(?:y|ies)|possibly|case|scenario|another|maybe|perhaps)\b",
     re.IGNORECASE,
 )
 
@@ -148,7 +157,7 @@ def _fold(text: str) -> str:
 
 def check(response: str, gold: Gold, _prompt: str) -> Outcome:
     """Find the statement that answers and compare it with the gold."""
-    source, section = _section(strip_reasoning(response), gold)
+    source, section = _section(shown(strip_reasoning(response)), gold)
     if len(section) > MAX_SECTION:
         section = section[-MAX_SECTION:].partition("\n")[2]  # not from the middle of a sentence
     statements, after = _statements(_fold(_plain(section)), gold)
@@ -158,11 +167,11 @@ def check(response: str, gold: Gold, _prompt: str) -> Outcome:
     if isinstance(answer, str):
         return Outcome(Status.unparsed, None, f"{source}: {answer}")
     roles = tuple(answer[index] for index in range(len(gold.names)))
-    shown = ", ".join(f"{name}: {gold.roles[not role]}" for name, role in zip(gold.names, roles, strict=True))
+    named = ", ".join(f"{name}: {gold.roles[not role]}" for name, role in zip(gold.names, roles, strict=True))
     if roles == gold.knights:
-        return Outcome(Status.correct, shown, source)
+        return Outcome(Status.correct, named, source)
     wrong = [name for name, role, knight in zip(gold.names, roles, gold.knights, strict=True) if role != knight]
-    return Outcome(Status.incorrect, shown, f"{source}: wrong about {', '.join(wrong)}")
+    return Outcome(Status.incorrect, named, f"{source}: wrong about {', '.join(wrong)}")
 
 
 def _section(text: str, gold: Gold) -> tuple[str, str]:
@@ -312,6 +321,9 @@ class _Reader:
         if self.kind() == "nobody":
             self.take()
             return
+        if self.kind() == "others":
+            self.assign(self.subjects(), knight=knight)
+            return
         members: list[int] = []
         while True:
             before = self.position
@@ -365,6 +377,9 @@ def _answer(statements: list[Statement], after: str, people: int) -> dict[int, b
         return "the last complete statement is contradicted later"
     if _TAKES_BACK.search("\n".join([*(statement.between for statement in later), after])):
         return "the last complete statement is taken back, or one of several"
+    lead = statements[last].between.rstrip().rpartition("\n")[2].rstrip(" )]")
+    if lead.endswith((":", "—")) and _DENIES.search(lead):
+        return "the last complete statement is denied, or supposed"
     if len(complete) > 1 and statements[complete[-2]].roles != answer:
         between = "\n".join(statement.between for statement in statements[complete[-2] + 1 : last + 1])
         if _ALTERNATIVE.search(between) or not _REPLACES.search(between):
@@ -372,4 +387,4 @@ def _answer(statements: list[Statement], after: str, people: int) -> dict[int, b
     return answer
 
 
-VERIFIER = Verifier(name="knights_and_knaves", version="1", parse_gold=parse_gold, check=check)
+VERIFIER = Verifier(name="knights_and_knaves", version="2", parse_gold=parse_gold, check=check)

@@ -27,6 +27,7 @@ from verifiers.reasoning_gym_answers import (
     Rule,
     own_answer,
 )
+from verifiers.visible import shown
 
 MAX_ANSWER = 100_000
 MAX_ENTRY = 2_000_000
@@ -106,7 +107,7 @@ def _demand(holds: bool, problem: str) -> None:  # noqa: FBT001
 
 def check(response: str, gold: Gold, _prompt: str) -> Outcome | Deferred:
     """Find the answer, read it, and leave what remains to be decided to the scorer."""
-    answer, source, problem = answer_of(strip_reasoning(response))
+    answer, source, problem = answer_of(shown(strip_reasoning(response)))
     if problem:
         return Outcome(Status.unparsed, answer or None, f"{source}: {problem}")
     if not answer:
@@ -167,7 +168,7 @@ def _bare(answer: str) -> str:
 
 VERIFIER = Verifier(
     name="reasoning_gym",
-    version=f"1+reasoning-gym-{PACKAGE_VERSION}",
+    version=f"2+reasoning-gym-{PACKAGE_VERSION}",
     parse_gold=parse_gold,
     check=check,
     work="verifiers.reasoning_gym_worker:work",

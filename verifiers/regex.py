@@ -4,7 +4,8 @@ The gold is `{"pattern": "..."}`, with
   "on": "answer" (the final answer, as the other verifiers find it; the default) or "response" (all of it);
   "match": "full" (the pattern covers the whole text; the default) or "search" (it occurs somewhere in it);
   "flags": letters of "i", "m", "s", "x" and "u"; without "u", `\d`, `\w`, `\s` and `\b` know ASCII only.
-Patterns are Python's. Reasoning blocks and outer white space do not count. Matching runs in a worker process:
+Patterns are Python's. Reasoning blocks and outer white space do not count, nor is an
+answer taken from an HTML comment; a text that shows nothing matches nothing. Matching runs in a worker process:
 a pattern that does not come back within the budget is a `timeout`, which is no score.
 """
 
@@ -16,6 +17,7 @@ from verifiers.contract import BadGold, Deferred, Outcome, Status, Verifier
 from verifiers.extract import MAX_PHRASE, Candidate, candidates, strip_reasoning
 from verifiers.hedges import cut_off, taken_back
 from verifiers.regex_cost import TooComplex, may_match_empty
+from verifiers.visible import is_visible, shown
 
 MAX_PATTERN = 2_000
 """Characters of a pattern."""
@@ -88,11 +90,11 @@ def check(response: str, gold: Gold, _prompt: str) -> Outcome | Deferred:
     if gold.on_response:
         source, readings = "response", [text.strip()]
     else:
-        source, readings = _answer(text)
+        source, readings = _answer(shown(text))
         if readings is None:
             limit = f"limit: an answer of {MAX_PHRASE} characters or more; such a gold must be on the response"
             return Outcome(Status.incorrect, None, f"{source}: {limit}")
-    if not readings or not readings[0]:
+    if not readings or not any(map(is_visible, readings)):
         return Outcome(Status.unparsed, None, f"{source}: empty")
     if max(map(len, readings)) > MAX_TEXT:
         return Outcome(Status.incorrect, None, f"{source}: limit: a text of more than {MAX_TEXT} characters")
@@ -122,7 +124,7 @@ def _readings(candidate: Candidate) -> list[str]:
 
 VERIFIER = Verifier(
     name="regex",
-    version="1",
+    version="2",
     parse_gold=parse_gold,
     check=check,
     work="verifiers.regex_worker:work",

@@ -15,6 +15,9 @@ MAX_REPEAT = 1_000
 MAX_PATHS = 1_000_000
 """Ways through a pattern on the empty text, above which it is not tried."""
 
+MAX_CHARACTERS = 10_000_000
+"""Characters in all ranges of a pattern together: compiling goes through each of them."""
+
 _REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT, _constants.POSSESSIVE_REPEAT)
 _LOOKS = (_constants.ASSERT, _constants.ASSERT_NOT)
 
@@ -30,15 +33,27 @@ def may_match_empty(pattern: str, flags: int, *, full: bool) -> bool:
         re.error: the pattern does not compile.
         TooComplex: over `MAX_REPEAT` or `MAX_PATHS`.
     """
-    compiled = re.compile(pattern, flags)
     tree = _parser.parse(pattern, flags)
     paths = _paths(tree)
+    if _characters(tree) > MAX_CHARACTERS:
+        message = "its classes hold too many characters"
+        raise TooComplex(message)
+    compiled = re.compile(pattern, flags)
     if tree.getwidth()[0] > 0:
         return False
     if paths > MAX_PATHS:
         message = "it has too many ways to match the empty text"
         raise TooComplex(message)
     return (compiled.fullmatch("") if full else compiled.search("")) is not None
+
+
+def _characters(tree: Any) -> int:
+    """Return how many characters all ranges in a tree of tuples and lists hold."""
+    if not isinstance(tree, tuple | list | _parser.SubPattern):
+        return 0
+    if len(tree) == 2 and tree[0] is _constants.RANGE:
+        return int(tree[1][1] - tree[1][0])
+    return sum(map(_characters, tree))
 
 
 def _paths(tree: Any) -> float:

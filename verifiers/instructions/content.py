@@ -1,5 +1,6 @@
 """Constraints on what a text contains: keywords, letters, counts of words and sentences, case, marks of punctuation."""
 
+import html
 import re
 import unicodedata
 from functools import cache
@@ -33,14 +34,20 @@ def keywords_exist(reading: Reading, arguments: dict[str, Any]) -> Finding:
 def keyword_frequency(reading: Reading, arguments: dict[str, Any]) -> Finding:
     """A keyword stands at least, or less than, so many times; inflected forms of it count."""
     keyword, relation = arguments["keyword"], arguments["relation"]
-    form, text = (folded, reading.folded) if relation == "at least" else (loosened, reading.loosened)
-    found = sum(1 for _ in inflected_occurrences(form(keyword), text))
+    if relation == "at least":
+        found = sum(1 for _ in inflected_occurrences(folded(keyword), reading.folded))
+    else:
+        found = max(sum(1 for _ in inflected_occurrences(loosened(keyword), form)) for form in reading.disguises)
     return related((found, found), relation, arguments["frequency"], f"times {keyword!r}")
 
 
 def no_forbidden_words(reading: Reading, arguments: dict[str, Any]) -> Finding:
     """None of the words stands anywhere as words of its own, nor in a disguise that `loosened` sees through."""
-    found = [word for word in arguments["forbidden_words"] if any_occurrence(loosened(word), reading.loosened)]
+    found = [
+        word
+        for word in arguments["forbidden_words"]
+        if any(any_occurrence(loosened(word), form) for form in reading.disguises)
+    ]
     return Finding(not found, f"forbidden, but found: {', '.join(found)}" if found else "no forbidden word found")
 
 
@@ -54,26 +61,28 @@ def letter_frequency(reading: Reading, arguments: dict[str, Any]) -> Finding:
 
 def number_of_words(reading: Reading, arguments: dict[str, Any]) -> Finding:
     """There are at least, or less than, so many words."""
-    return related(reading.word_count, arguments["relation"], arguments["num_words"], "words")
+    relation = arguments["relation"]
+    counted = reading if relation == "at least" else reading.separated
+    return related(counted.word_count, relation, arguments["num_words"], "words")
 
 
 def number_of_sentences(reading: Reading, arguments: dict[str, Any]) -> Finding:
     """There are at least, or less than, so many sentences; from above, long lines without a full stop count."""
     relation = arguments["relation"]
-    counted = (sentences.ended if relation == "at least" else sentences.at_most)(reading.text)
+    counted = sentences.ended(reading.text) if relation == "at least" else sentences.at_most(reading.text)
     return related((counted, counted), relation, arguments["num_sentences"], "sentences")
 
 
 def capital_words(reading: Reading, arguments: dict[str, Any]) -> Finding:
     """There are at least, or less than, so many words in capitals; one capital letter alone is such a word."""
-    found = sum(map(str.isupper, reading.words))
     relation, required = arguments["capital_relation"], arguments["capital_frequency"]
+    found = sum(map(str.isupper, (reading if relation == "at least" else reading.separated).words))
     return related((found, found), relation, required, "words in capitals")
 
 
 def no_comma(reading: Reading, _arguments: dict[str, Any]) -> Finding:
     """No comma of any script is there."""
-    found = sum(1 for _ in commas().finditer(reading.text))
+    found = sum(1 for _ in commas().finditer(html.unescape(reading.text)))
     return Finding(not found, f"{found} commas, required: none")
 
 

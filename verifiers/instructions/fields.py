@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from verifiers.instructions.language import LANGUAGES
-from verifiers.instructions.text import folded, is_visible, loosened, says
+from verifiers.instructions.text import folded, loosened, says
+from verifiers.visible import is_visible
 
 MAX_COUNT = 1_000_000
 MAX_TEXT = 20_000

@@ -7,7 +7,8 @@ from typing import Any
 
 from verifiers import json_text
 from verifiers.instructions.finding import Finding, at_least, exactly
-from verifiers.instructions.text import Reading, folded, is_visible, says
+from verifiers.instructions.text import Reading, any_occurrence, folded, loosened, says, words
+from verifiers.visible import is_visible
 
 MAX_POSTSCRIPTS = 100
 """Occurrences of a postscript's marker that are looked at, from the last."""
@@ -19,7 +20,8 @@ _STRONG_EMPHASIS = re.compile(r"(?<!\*)\*{3}(?=[^\s*])[^*\n]*(?<=\S)\*{3}(?!\*)"
 _DIVIDER = re.compile(r"(?<!\*)\*{3}(?!\*)")
 _SIX_ASTERISKS = re.compile(r"\*{6,}")
 _ASTERISKS = re.compile(r"\*+")
-_BULLET = re.compile(r"^[ \t]*+[*+-][ \t]++\S", re.MULTILINE)
+_BULLET = re.compile(r"^[ \t]*+[*+-][ \t]++(\S.*)", re.MULTILINE)
+_TYPOGRAPHY = re.compile(r"[\s.,;:!?…*_`#>\"'“”‘’-]+")
 _WORD_END = re.compile(r"[.,?!'\"”»]")
 _BEGINNING = 20_000 + 100  # characters of a paragraph that are read; a gold has at most 20,000
 _QUOTES = (('"', '"'), ("“", "”"))
@@ -31,8 +33,8 @@ _MAY_PRECEDE = frozenset(".!?…:;)]}\"'”’»*_|>#-–—")
 def paragraphs(reading: Reading, arguments: dict[str, Any]) -> Finding:
     """There are exactly so many paragraphs, divided by `***`; none is empty. Emphasis in `***` divides nothing."""
     pieces = _without_outer_blanks(_DIVIDER.split(_STRONG_EMPHASIS.sub("x", reading.text)))
-    if not all(map(is_visible, pieces)):
-        return Finding(False, "an empty paragraph between two dividers")
+    if not all(map(says, pieces)):
+        return Finding(False, "a paragraph without a letter or digit between two dividers")
     return exactly(len(pieces), arguments["num_paragraphs"], "paragraphs divided by ***")
 
 
@@ -65,8 +67,14 @@ def _first_words(text: str, count: int) -> list[str]:
 
 
 def bullets(reading: Reading, arguments: dict[str, Any]) -> Finding:
-    """There are exactly so many bullet points: lines that begin with `*`, `-` or `+`, a blank and text."""
-    return exactly(len(_BULLET.findall(reading.text)), arguments["num_bullets"], "bullet points")
+    """There are exactly so many bullet points: lines that begin with `*`, `-` or `+`, a blank and text.
+
+    Lines whose text shows nothing are none, and one without a letter, digit or emblem fails.
+    """
+    found = [text for text in _BULLET.findall(reading.text) if is_visible(text)]
+    if empty := sum(not _TYPOGRAPHY.sub("", text) for text in found):
+        return Finding(False, f"{empty} bullet points of marks alone")
+    return exactly(len(found), arguments["num_bullets"], "bullet points")
 
 
 def highlights(reading: Reading, arguments: dict[str, Any]) -> Finding:
@@ -82,12 +90,21 @@ def _emphasised(line: str) -> int:
     for run in _ASTERISKS.finditer(line):
         start, end = run.span()
         length = end - start
-        if length in opened and not line[start - 1].isspace() and says(line[opened[length] : opened[length] + 200]):
+        before, after = line[start - 1 : start], line[end : end + 1]
+        if (
+            length in opened
+            and not (before.isspace() or after.isdigit())
+            and _says_between(line, opened[length], start)
+        ):
             found += 1
             del opened[length]
-        elif length <= 3 and end < len(line) and not line[end].isspace():
+        elif length <= 3 and after and not (after.isspace() or before.isdigit()):  # 2*3*4 emphasises nothing
             opened[length] = end
     return found
+
+
+def _says_between(line: str, start: int, end: int) -> bool:
+    return says(line[start : min(end, start + 200)])  # not all of it, again and again
 
 
 def sections(reading: Reading, arguments: dict[str, Any]) -> Finding:
@@ -131,9 +148,15 @@ def _unfenced(text: str) -> str:
 
 
 def constrained_response(reading: Reading, _arguments: dict[str, Any]) -> Finding:
-    """Exactly one of the three options is there, as written."""
+    """Exactly one of the three options is there, as written, and no other in any form."""
     found = [option for option in OPTIONS if option in reading.text]
-    return Finding(len(found) == 1, f"options given: {', '.join(found) or 'none'}; required: exactly one")
+    loosely = [option for option in OPTIONS if any_occurrence(_words_of(option), _words_of(*reading.disguises))]
+    detail = f"options given: {', '.join(loosely) or 'none'}; required: exactly one, as written"
+    return Finding(len(found) == 1 and loosely == found, detail)
+
+
+def _words_of(*texts: str) -> str:
+    return " / ".join(" ".join(words(text.lower())) for text in texts)
 
 
 def postscript(reading: Reading, arguments: dict[str, Any]) -> Finding:
@@ -171,19 +194,20 @@ def two_responses(reading: Reading, _arguments: dict[str, Any]) -> Finding:
     if any(run.end() - run.start() >= 12 for run in _SIX_ASTERISKS.finditer(reading.text)):
         return Finding(False, "an empty response between two dividers")
     pieces = _without_outer_blanks(_SIX_ASTERISKS.split(reading.text))
-    if len(pieces) != 2 or not all(map(is_visible, pieces)):
+    if len(pieces) != 2 or not all(map(says, pieces)):
         return Finding(False, f"{len(pieces)} responses divided by ******, required: exactly 2")
-    first, second = (" ".join(folded(piece).split()) for piece in pieces)
+    first, second = (_TYPOGRAPHY.sub("", loosened(piece)) for piece in pieces)
     return Finding(first != second, "two different responses" if first != second else "twice the same response")
 
 
 def repeat_prompt(reading: Reading, arguments: dict[str, Any]) -> Finding:
-    """The text begins with the prompt, whatever its case and blanks, and goes on with something else."""
+    """The text begins with the prompt, whatever its case and blanks, and goes on with more than that again."""
     prompt, text = (" ".join(side.split()) for side in (folded(arguments["prompt_to_repeat"]), reading.folded))
     rest = text[len(prompt) :]
     if not text.startswith(prompt) or (prompt[-1].isalnum() and rest[:1].isalnum()):
         return Finding(False, "does not begin with the prompt to repeat")
-    return Finding(says(rest), "prompt repeated, then more" if says(rest) else "only the repeated prompt")
+    answers = says(rest.replace(prompt, ""))
+    return Finding(answers, "prompt repeated, then more" if answers else "only the repeated prompt")
 
 
 def end_checker(reading: Reading, arguments: dict[str, Any]) -> Finding:

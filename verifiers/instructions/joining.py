@@ -9,7 +9,8 @@ from verifiers.extract import strip_reasoning
 from verifiers.instructions.finding import Finding, Question
 from verifiers.instructions.gold import Gold, Instruction, parse_gold
 from verifiers.instructions.language import answer
-from verifiers.instructions.text import Reading, is_visible, says, variants
+from verifiers.instructions.text import Reading, says, variants
+from verifiers.visible import is_visible, shown
 
 MAX_HERE = 1_000_000
 """Characters to read (length, times constraints, times readings) up to which the calling process decides."""
@@ -33,8 +34,31 @@ def check(response: str, gold: Gold, _prompt: str) -> Outcome | Deferred:
 
 
 def _all_findings(text: str, gold: Gold) -> list[list[Finding]]:
+    findings = _of_readings(text, gold)
+    seen = shown(text)
+    if seen == text or "<!--" in json.dumps(gold.source):
+        return findings
+    # What is in an HTML comment counts against a response, and never for it.
+    both = zip(findings, _of_readings(seen if is_visible(seen) else "", gold), strict=True)
+    return [without if _weaker(without, written) else written for written, without in both]
+
+
+def _of_readings(text: str, gold: Gold) -> list[list[Finding]]:
     readings = [Reading(form) for form in (variants(text) if gold.loose else [text])]
+    if not readings or not says(text):
+        return [[Finding(False, "nothing but hidden text")] for _ in gold.instructions]
     return [_findings(instruction, readings) for instruction in gold.instructions]
+
+
+def _weaker(one: list[Finding], other: list[Finding]) -> bool:
+    """Whether a constraint is further from being met by the first findings than by the second."""
+
+    def rank(findings: list[Finding]) -> int:
+        if any(finding.holds for finding in findings):
+            return 2
+        return int(any(finding.holds is None for finding in findings))
+
+    return rank(one) <= rank(other)
 
 
 def _findings(instruction: Instruction, readings: list[Reading]) -> list[Finding]:

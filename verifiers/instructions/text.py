@@ -9,23 +9,31 @@ What must be in a response is read as written (NFC, case folded). What must not 
 (`loosened`), so that an invisible character, a full-width letter or a Cyrillic look-alike hides nothing.
 """
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterator
 from functools import cache, cached_property, lru_cache
 
 from verifiers.normal_form import marks, normal_form
+from verifiers.visible import BLANK_GLYPHS, is_visible, shown
 
-# Blank glyphs that Unicode does not class as blanks: Braille blank and the Hangul fillers.
-_BLANK_GLYPHS = "\u2800\u3164\u115f\u1160\uffa0"
-_INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs", "Mn", "Me"})
 # Overlays and variation selectors ride on a letter without being part of any alphabet.
 _RIDERS = re.compile("[\u0334-\u0338\u034f\u20d0-\u20e6\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _LONG_LIGATURES = "\ufdfa\ufdfb"  # whole phrases, up to 18 letters each in NFKC
 _APOSTROPHES = "’‘ʼ＇"
-_CONFUSED = "авекмнорстухіїјѕһԁԛԝցհոսօαβεηικνορτυχϲı"
-_LOOKALIKES = str.maketrans(_CONFUSED, "abekmhopctyxiijshdqwghnuoabenikvoptuxci")
+_CONFUSED = "авекмнорстухіїјѕһԁԛԝցհոսօαβεηικνορτυχϲıɑɡᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ"
+_LOOKALIKES = str.maketrans(_CONFUSED, "abekmhopctyxiijshdqwghnuoabenikvoptuxciagabcdefghijklmnoprstuvwyz")
 _LOOKALIKE = re.compile(f"[{_CONFUSED}]")
+_EMBLEMS = {  # white on black squares and parts of flags, which NFKC leaves
+    first + index: letter
+    for first in (0x1F150, 0x1F170, 0x1F1E6)
+    for index, letter in enumerate("abcdefghijklmnopqrstuvwxyz")
+}
+_EMBLEM = re.compile("[\U0001f150-\U0001f169\U0001f170-\U0001f189\U0001f1e6-\U0001f1ff]")
+_MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,200}>|\*+|(?<![^\W_])_+|_+(?![^\W_])")
+# Not the joiners and soft hyphens, which belong inside words.
+_SEPARATORS = re.compile(f"[\u180e\u200b\u2060-\u2064\ufeff{BLANK_GLYPHS}]")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _ASCII_LETTER = re.compile("[a-z]")
 _WORD = re.compile(r"[^\W_]+")
@@ -49,15 +57,6 @@ def _marks_pattern() -> re.Pattern[str]:
 def _format_characters() -> re.Pattern[str]:
     points = (*range(0x80, 0x20000), *range(0xE0000, 0xE0080))
     return re.compile(f"[{''.join(chr(point) for point in points if unicodedata.category(chr(point)) == 'Cf')}]+")
-
-
-def is_visible(text: str) -> bool:
-    """Whether a text shows anything: a character that is no blank, control, invisible or lone combining mark."""
-    return any(33 <= ord(character) <= 126 or _shows(character) for character in text)
-
-
-def _shows(character: str) -> bool:
-    return unicodedata.category(character) not in _INVISIBLE and character not in _BLANK_GLYPHS
 
 
 def says(text: str) -> bool:
@@ -85,8 +84,20 @@ def loosened(text: str) -> str:
         return text.lower()
     for ligature in _LONG_LIGATURES:
         text = text.replace(ligature, " ")
-    shown = folded(_RIDERS.sub("", _format_characters().sub("", normal_form("NFKC", text))))
-    return _LETTERS.sub(_read_as_latin, shown) if _LOOKALIKE.search(shown) else shown
+    if _EMBLEM.search(text):
+        text = text.translate(_EMBLEMS)
+    seen = folded(_RIDERS.sub("", _format_characters().sub("", normal_form("NFKC", text))))
+    return _LETTERS.sub(_read_as_latin, seen) if _LOOKALIKE.search(seen) else seen
+
+
+def rendered(text: str) -> str:
+    """Return a text as Markdown and HTML show it: no comments, tags and emphasis, character references read."""
+    return html.unescape(_MARKUP.sub("", shown(text)))
+
+
+def separated(text: str) -> str:
+    """Return a text with characters that separate words without showing it replaced by blanks."""
+    return text if text.isascii() else _SEPARATORS.sub(" ", text)
 
 
 def _read_as_latin(match: re.Match[str]) -> str:
@@ -211,6 +222,12 @@ class Reading:
         return loosened(self.text)
 
     @cached_property
+    def disguises(self) -> tuple[str, ...]:
+        """The forms in which what must not be there is looked for: as written, and as it is shown."""
+        plain = rendered(self.text)
+        return (self.loosened,) if plain == self.text else (self.loosened, loosened(plain))
+
+    @cached_property
     def words(self) -> list[str]:
         """See `words`."""
         return words(self.text)
@@ -222,6 +239,12 @@ class Reading:
         if self.text.isascii():
             return least, least
         return least, least + sum(len(run) - 1 for word in self.words for run in _UNSPACED_RUN.findall(word))
+
+    @cached_property
+    def separated(self) -> "Reading":
+        """The reading in which invisible separators are blanks, for limits from above."""
+        text = separated(self.text)
+        return self if text == self.text else Reading(text)
 
 
 def variants(response: str) -> list[str]:

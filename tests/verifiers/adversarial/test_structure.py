@@ -86,6 +86,14 @@ JSON_CASES = {
     "newline at the end of a pattern": (DIGITS, r'"12\n"', "incorrect"),
     "pattern bomb": (SLOW, '"' + "a" * 60 + '!"', "timeout"),
     "wrong deep inside": (TREE, '{"v": 1, "next": ' * 60 + "{}" + "}" * 60, "incorrect"),
+    "block in a comment": (PERSON, f"<!--\n```json\n{GOOD}\n```\n-->\n{BAD}", "incorrect"),
+    "tag in a comment": (PERSON, f"<answer>{BAD}</answer><!-- <answer>{GOOD}</answer> -->", "incorrect"),
+    "comment in a text": ({"schema": {"const": {"a": "<!-- b -->"}}}, '{"a": "<!-- b -->"}', "correct"),
+    "a megabyte of comments": (PERSON, "<!--" * 250_000, "incorrect"),
+    "another block says otherwise": (PERSON, f"````json\n{GOOD}\n````\n````json\n{BAD}\n````", "unparsed"),
+    "composed and decomposed key": ({"schema": {"type": "object", "required": ["é"]}}, '{"e\u0301": 1}', "incorrect"),
+    "full-width letters for a pattern": ({"schema": {"type": "string", "pattern": "^[a-z]+$"}}, '"ａｂ"', "incorrect"),
+    "true among the items": ({"schema": {"type": "array", "contains": {"const": 1}}}, "[true]", "incorrect"),
     "whole: block": ({**PERSON, "extract": "whole"}, f"```json\n{GOOD}\n```", "unparsed"),
 }
 
@@ -116,6 +124,13 @@ REGEX_CASES = {
     "nested repetition": ({"pattern": "(a+)+b"}, "a" * 50, "timeout"),
     "alternation": ({"pattern": "(a|aa)+$"}, "a" * 60 + "!", "timeout"),
     "one megabyte": (FOUND, "o" * 1_000_000, "incorrect"),
+    "in a comment": (DATE, "Answer: unknown\n<!--\nAnswer: 2024-01-02\n-->", "incorrect"),
+    "denied": (WORD, "The answer is not Paris", "incorrect"),
+    "two boxes": (WORD, r"\boxed{London} or \boxed{Paris}", "incorrect"),
+    "nothing to see for any character": ({"pattern": "."}, "\u200b", "unparsed"),
+    "nothing to see for no blank": ({"pattern": r"\S+", "on": "response"}, "\u2060\u3164", "unparsed"),
+    "nul bytes for any character": ({"pattern": ".+"}, "\0\0", "unparsed"),
+    "a megabyte of comments": (WORD, "<!--" * 250_000, "unparsed"),
     "padding hides the rest": (WORD, "The answer is Paris" + " " * 400 + "or London", "incorrect"),
 }  # fmt: skip
 
@@ -148,3 +163,40 @@ def test_a_bomb_costs_its_neighbours_nothing(pool):
     verdicts = pool.verify([*fine[:25], bomb, *fine[25:]])
     assert [verdict.status for verdict in verdicts].count(Status.correct) == 50
     assert verdicts[25].status is Status.timeout
+
+
+BAD_GOLDS = {
+    "regex: repeats of repeats": ("regex", {"pattern": "(?:a?){900}(?:a?){900}"}),
+    "regex: looks of repeats": ("regex", {"pattern": "(?=(?:a?){900})" * 3 + "b?"}),
+    "regex: classes that are long to compile": ("regex", {"pattern": "[ -\U0010ffff]" * 300, "flags": "iu"}),
+    "regex: nothing": ("regex", {"pattern": r"(?<!a)"}),
+    "regex: the empty text among others": ("regex", {"pattern": "^$|x"}),
+    "schema: itself": ("json_schema", {"schema": {"$ref": "#"}}),
+    "schema: two that refer to each other": (
+        "json_schema",
+        {"schema": {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}},
+    ),
+    "schema: ten to the twentieth": (
+        "json_schema",
+        {
+            "schema": {
+                "$ref": "#/$defs/d0",
+                "$defs": {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 10} for n in range(20)}
+                | {"d20": {"type": "string"}},
+            }
+        },
+    ),
+    "schema: a file": ("json_schema", {"schema": {"$ref": "file:///etc/passwd"}}),
+    "schema: no schema": ("json_schema", {"schema": {"$ref": "#/type", "type": "string"}}),
+    "schema: no index": ("json_schema", {"schema": {"$ref": "#/allOf/x", "allOf": [{}], "type": "string"}}),
+    "countdown: no solution": ("countdown", {"numbers": [3, 7, 11, 13, 17], "target": 999_999, "use": "subset"}),
+    "all: of itself": ("all", [{"verifier": "all", "ground_truth": []}]),
+}
+
+
+@pytest.mark.parametrize(("verifier", "gold"), BAD_GOLDS.values(), ids=BAD_GOLDS)
+def test_a_gold_that_is_a_bomb_is_refused_in_time(pool, verifier, gold):
+    started = time.perf_counter()
+    (verdict,) = pool.verify([Task(verifier, "a", json.dumps(gold))])
+    assert verdict.status is Status.bad_gold and "cannot be read: " not in verdict.detail, verdict.detail
+    assert time.perf_counter() - started < 2
