@@ -11,9 +11,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from verifiers import algebra
-from verifiers.extract import alternatives
 from verifiers.formulas import UNICODE, read_form
 from verifiers.numerals import Number, canonical, parse_number, split_unit, tidy
+from verifiers.prose import alternatives
 
 MAX_ITEMS = 256
 _MAX_DEPTH = 8
@@ -90,10 +90,10 @@ _UNION = re.compile(r"\\cup(?![A-Za-z])")
 _MATRIX = re.compile(r"\\begin\{(?P<kind>[pb]?matrix|array)\}(?:\{[clr|]*\})?(?P<rows>.*)\\end\{(?P=kind)\}", re.DOTALL)
 _TUPLE_OF_NAMES = re.compile(r"\(([A-Za-z](?:, ?[A-Za-z])*)\)")
 # `x =`, `f(2) =`, `\\angle ABC =`, `Total cost =` name a value; `2x =`, `x^2 =` and `\\frac{x}{2} =` do not give one.
-_NAME = re.compile(r"\\?[A-Za-z][A-Za-z0-9_'{}\\ ]*(?:\([^()=]*\))?")
+_NAME = re.compile(r"\|[A-Z]{2}\||\\overline ?\{[A-Z]{2}\}|\\?[A-Za-z][A-Za-z0-9_'{}\\ ]*(?:\([^()=]*\))?")
 _NO_NAME = re.compile(
     r"\\(?:[dt]?frac|sqrt|pi(?![A-Za-z])|cdot|times|div|pm|sum|int|prod|lim|log|ln|lg|exp|sin|cos|tan|cot|sec|csc|arc)"
-    r"|\bnot\b",
+    r"|\\(?:lnot|neg|not)(?![A-Za-z])|\bnot\b",
     re.IGNORECASE,
 )
 _SIGN = re.compile(r"(?<![:\\])=|[<>]=?|\\(?:leqslant|geqslant|leq|geq|le|ge|lt|gt|neq|ne)(?![A-Za-z])")

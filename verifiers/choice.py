@@ -200,4 +200,4 @@ def _whole_or_tail(text: str, options: dict[str, str]) -> list[str]:
     return list(dict.fromkeys(map(_found, found)))
 
 
-VERIFIER = Verifier(name="choice", version="2", parse_gold=parse_gold, check=check)
+VERIFIER = Verifier(name="choice", version="3", parse_gold=parse_gold, check=check)

@@ -2,12 +2,17 @@
 
 import re
 
-from verifiers.extract import LINE_LABEL, MAX_BETWEEN, OFFERED_AFTER
+from verifiers.extract import LINE_LABEL, MAX_BETWEEN
 
 _MAX_ENDING = 100
 _NUMERAL = r"(-?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})(?:\.[0-9]{1,20})?)"
 _PLAIN_ENDING = re.compile(rf" ?{_NUMERAL}\.?\s*\Z")
 _BOXED_ENDING = re.compile(rf"{_NUMERAL}\}}([^\n#{{}}]{{0,80}})\s*\Z")
+# Both are searched in lower case: without regard to case, a search cannot skip ahead to where a match may begin.
+_DENIED = re.compile(r"not|n['’]t")
+_TAKES_BACK = re.compile(
+    r"[?|/]|nswer|\\f?box|n['’]t|\b(?:or|alternatively|otherwise|maybe|perhaps|possibly|wrong|incorrect|false|not)\b"
+)
 _BOX = re.compile(r"\\f?boxed|\\fbox")
 _SHORT_LABEL = re.compile(r"\n[ \t>#*_]*+a(?:ns)?[ \t*_]*+[:=]", re.IGNORECASE)
 
@@ -34,6 +39,6 @@ def plain_ending(text: str) -> tuple[str, str] | None:
         return None
     if _SHORT_LABEL.search(before) or (start <= MAX_BETWEEN and LINE_LABEL.match(text)):
         return None
-    if rule == "boxed" and ("nswer" in end[2] or OFFERED_AFTER.match(end[2])):
+    if rule == "boxed" and (_DENIED.search(before[-40:].lower()) or _TAKES_BACK.search(end[2].lower())):
         return None
     return end[1], rule

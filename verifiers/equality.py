@@ -17,7 +17,7 @@ from verifiers.numerals import Number, same_number
 
 Symbolic = Callable[[str, str], bool]
 
-_WORD = re.compile(r"[^\W\d_]{3,}(?:[ '’-][^\W\d_]+)*|no")
+_WORD = re.compile(r"[^\W\d_]{3,}(?:[ '’-][^\W\d_]+)*|[Nn]o(?: [^\W\d_]{2,})*")
 _BASED = re.compile(r"\(?(?P<digits>[0-9][0-9A-Za-z]*)\)?_\{?\(?(?P<base>[0-9]{1,2}|two|three|eight|ten)\)?\}?")
 
 

@@ -74,4 +74,4 @@ def _outcome(answer: str, gold: frozenset[str], source: str) -> Outcome:
     return Outcome(Status.correct if answer in gold else Status.incorrect, answer, source)
 
 
-VERIFIER = Verifier(name="exact", version="2", parse_gold=parse_gold, check=check)
+VERIFIER = Verifier(name="exact", version="3", parse_gold=parse_gold, check=check)

@@ -18,8 +18,10 @@ from verifiers.answers import Chain, Group, Leaf, Refused, Value, condition, is_
 from verifiers.contract import BadGold, Deferred, Outcome, Status, Verifier
 from verifiers.endings import plain_ending
 from verifiers.equality import Asked, Comparison, is_interval, is_word, same
-from verifiers.extract import alternatives, candidates, maths_answer, strip_reasoning, tail_answer
+from verifiers.extract import candidates, strip_reasoning
+from verifiers.hedges import taken_back
 from verifiers.numerals import Number, canonical, parse_number, same_number, split_unit, tidy
+from verifiers.prose import alternatives, maths_answer, tail_answer
 
 _FORM = 'a maths ground_truth is JSON text such as "7" (with the quotes) or ["1/2", "0.5"]'
 _NO_GOLD = ("nan", "n/a", "null", "inf", "-inf")  # what exports write where there is no answer
@@ -29,8 +31,18 @@ _SIDE_BY_SIDE = re.compile(r"(?<![_^0-9])[0-9]+ +[0-9]")
 _SEPARATED = re.compile(r"\\pm|\\mp|±|\\\{|\\cup|∪|;|,(?![0-9]{3}(?![0-9]))")
 _APPROXIMATELY = re.compile(r"\\approx(?![A-Za-z])|\\simeq|≈")
 _OPERATION = re.compile(r"[-+*/^]|\\(?:frac|sqrt|cdot|times|div)|[0-9A-Za-z)}] ?[({]|[0-9] ?\\?[A-Za-z]")
+# (B) 5, where the gold is an option's letter: one letter, and no second one behind it.
+_LETTERED = re.compile(r"\(?([A-H])\)[.:]?(?: (?P<rest>.{1,80}))?")
+_SECOND_LETTER = re.compile(r"\b[A-H]\b|\b(?:or|and)\b|[,;/]")
 _FRACTION = re.compile(r"-?(?:([0-9]+) ?/ ?([0-9]+)|\\frac\{([0-9]+)\}\{([0-9]+)\})")
-_UNREADABLE = re.compile(r"\\[dt]frac|\\(?:left|right|displaystyle)(?![A-Za-z])|\\[!,;: ]|[\s$]|~")
+# Ways to write the same: an expression of the question stays one in another typography.
+_UNREADABLE = re.compile(
+    r"(?P<frac>\\[dtc]?frac(?![a-z]))|(?P<times>\\(?:times|cdot)(?![a-z])|[×·⋅]|\*(?!\*))|(?P<power>\*\*)"
+    r"|(?P<root>\\sqrt(?![a-z])|√)|(?P<divided>\\div(?![a-z])|÷)|\\(?:left|right|displaystyle)(?![A-Za-z])"
+    r"|\\[!,;: ]|[\s${}~]"
+)
+_FRACTION_OF_NUMERALS = re.compile(r"\\[dtc]?frac ?\{([0-9]+)\} ?\{([0-9]+)\}")
+_TYPOGRAPHY = {"frac": "\\frac", "times": "*", "power": "^", "root": "√", "divided": "/"}
 
 _PERCENT = re.compile(r"%|per ?cent|percentage|\bpct\b", re.IGNORECASE)
 _BASE = re.compile(r"\bbase\b|binary|octal|hexadecimal|ternary|[0-9)]_\{?[0-9]{1,2}", re.IGNORECASE)
@@ -137,6 +149,8 @@ def check(response: str, gold: tuple[Gold, ...], prompt: str) -> Outcome | Defer
     for candidate in candidates(text):
         answer = maths_answer(candidate)
         if answer is not None:
+            if taken_back(candidate):
+                return Outcome(Status.unparsed, _shown(answer), f"{candidate.source}: questioned, or one of several")
             return compare(gold, answer, candidate.source, prompt)
     tail = tail_answer(text)
     if tail is None:
@@ -199,6 +213,8 @@ def _compare_expression(gold: tuple[Gold, ...], text: str, source: str, prompt: 
         return Outcome(Status.correct, shown, source)
     if problem := _no_answer(text):
         return Outcome(Status.incorrect, shown, f"{source}: {problem}")
+    if (letter := _letter(text)) and any(accepted.text.strip("()") == letter for accepted in gold):
+        return Outcome(Status.correct, letter, source)
     text = condition(_exact_part(text))
     answer = read(text)
     if isinstance(answer, Refused):
@@ -213,7 +229,7 @@ def _compare_expression(gold: tuple[Gold, ...], text: str, source: str, prompt: 
             return compare(gold, merged, source, prompt)
         if not any(_offers_several(accepted) for accepted in gold):
             return Outcome(Status.unparsed, shown, f"{source}: several answers offered at once")
-    kinds = operators.kinds(text)
+    kinds = operators.kinds_claimed(answer.name, text) if isinstance(answer, Leaf | Group) else operators.kinds(text)
     covered = tuple(accepted for accepted in gold if kinds <= accepted.operators)
     if not covered:
         extra = min(sorted(kinds - accepted.operators) for accepted in gold)[0]
@@ -244,6 +260,15 @@ def _decide(
 
 def _shown(text: str) -> str:
     return split_unit(text)[0][: limits.MAX_LENGTH]
+
+
+def _letter(text: str) -> str:
+    """Return B of `(B)`, `B)` and `(B) 5`; empty where a second letter is offered, or the first one taken back."""
+    match = _LETTERED.fullmatch(text)
+    rest = match["rest"] or "" if match else ""
+    if match is None or _SECOND_LETTER.search(rest) or operators.kinds(rest) & operators.TAKES_BACK:
+        return ""
+    return match[1]
 
 
 def _no_answer(text: str) -> str | None:
@@ -299,7 +324,9 @@ def _prompt(prompt: str) -> Prompt:
 
 
 def _bare(text: str) -> str:
-    return _UNREADABLE.sub(lambda match: "\\frac" if match[0].endswith("frac") else "", text)
+    # Set braces stay, and so does the bar of a fraction of plain numerals.
+    text = _FRACTION_OF_NUMERALS.sub(r"\1/\2", text.replace("\\{", "\x01").replace("\\}", "\x02"))
+    return _UNREADABLE.sub(lambda match: _TYPOGRAPHY.get(match.lastgroup or "", ""), text)
 
 
 def _repeated(text: str, prompt: str) -> bool:
@@ -327,7 +354,7 @@ def _echoes(answer: Value, text: str, prompt: str) -> bool:
 
 VERIFIER = Verifier(
     name="math",
-    version="2+" + "+".join(f"{name}-{version(name)}" for name in ("math-verify", "latex2sympy2-extended", "sympy")),
+    version="3+" + "+".join(f"{name}-{version(name)}" for name in ("math-verify", "latex2sympy2-extended", "sympy")),
     parse_gold=parse_gold,
     check=check,
     work="verifiers.math_worker:work",

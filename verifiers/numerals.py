@@ -11,6 +11,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
+from verifiers.wording import NO_UNIT, WRONG_UNIT
+
 MAX_DIGITS = 200
 """Digits of one numeral, and the magnitude of a decimal exponent, above which a number is not read."""
 
@@ -22,14 +24,9 @@ DOUBLE_NOISE = Fraction(1, 10**12)
 SIGNIFICANT_FOR_ROUNDED = 6
 """Significant digits a decimal needs to stand for a value that has no finite decimal expansion."""
 
-_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-
-# Words after a number which are not units: they make it an expression, a list or a range.
-_NOT_UNITS = re.compile(
-    r"\b(?:or|and|to|plus|minus|times|over|of|mod|modulo|pi|sqrt|sin|cos|tan|log|ln|exp|squared|cubed|factorial"
-    r"|choose|power|root|infinity|infty|not|than|more|less|between|if|for|when|by|is|are|was|but)\b",
-    re.IGNORECASE,
-)
+_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12} | {
+    "lakh": 10**5, "crore": 10**7
+}  # fmt: skip
 
 _INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 _DECIMAL = rf"(?:{_INTEGER}(?:\.[0-9]*)?|\.[0-9]+)"
@@ -46,34 +43,49 @@ _MAGNITUDE = (
 _NUMBER = re.compile(_SIGN_AND_CURRENCY + _MAGNITUDE)
 _PERCENT = re.compile(r"[ ]?(?:%|percent(?:age)?\b|pct\b)", re.IGNORECASE)
 _SCALE = re.compile(r"[ ]?(" + "|".join(_SCALES) + r")s?\b", re.IGNORECASE)
+# Chinese, Japanese and Korean characters, but for those of numerals and operations: 5万 is 50,000.
+_EAST_ASIAN = (
+    r"(?![万萬千百十億亿兆半倍分或和与及不非没零〇一二三四五六七八九两並并割折成負负])"
+    r"[\u3041-\u30ff\u4e00-\u9fff\uac00-\ud7a3]"
+)
 # Words of two letters or more, set off by a space; or the usual abbreviations, attached. A single letter
 # after a number is more often a variable.
 _UNITS = re.compile(
     r"(?:(?:cm|mm|km|kg|mg|lbs?|oz|ml|mph|km/h|ft|hrs?|mins?|secs?|yrs?|sq|in)\b)?"
-    r"(?P<words>(?:[ ,/(-]++[A-Za-z]{2,}+(?:/[A-Za-z]++)?[.)]?(?:['’]s)?(?:\^\{?[23]\}?|[²³])?)*+)"
+    r"(?P<words>(?:[ ,/(-]++[A-Za-z]{2,}+(?:/[A-Za-z]++)?[.)]?(?:['’]s)?(?:\^\{?[23]\}?|[²³])?)*+"
+    rf"(?:[ ]?{_EAST_ASIAN}){{0,6}}+)"
+)
+# What `\text{...}` after a number may hold to be a unit: words, symbols of one letter, exponents.
+_PLAUSIBLE = re.compile(
+    rf"(?:°[CF]?|[A-Za-z\u00c0-\u024f\u0370-\u052f]{{2,}}|[A-Zmgslhdt]|{_EAST_ASIAN}|[ap]\.? ?m\b|[²³$€£¥₹¢]"
+    r"|(?<=[A-Za-z)} ])\^\{?-?[0-9]\}?|\{-?[0-9]\}|[ .,/()'’&·-])*"
 )
 _RECURRING = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]*)\.(?P<first>[0-9]*)\\(?:overline|bar) ?\{(?P<cycle>[0-9]+)\}")
 _PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"), ('"', '"'))
 # A backslash before these is the second of a row break in a matrix.
-_SPACING = re.compile(r"(?<!\\)\\(?:(?:left|right|displaystyle|limits)(?![A-Za-z])|!)")
+_SPACING = re.compile(r"(?<!\\)\\(?:(?:left|right|displaystyle|textstyle|limits|[bB]igg?[lrm]?)(?![A-Za-z])|!)")
 _BLANK = re.compile(r"(?<!\\)\\(?:[,;: ]|quad\b|qquad\b)|~|[\s\u00a0\u2009\u202f]+")
 _TEXT_COMMAND = r"\\(?:text|textrm|textnormal|mathrm|mbox|rm|operatorname)\s*"
 _UNIT_TEXT = re.compile(
     rf"(?:(?<=[0-9}}%.)°])|(?<=\\pi))(?:(?:\s|\\[,;: ]|~)*/?\s*{_TEXT_COMMAND}\{{"
-    r"(?![^{}]*\b(?:hundred|thousand|million|billion|trillion|percent|or|and)\b)[^{}]*(?:\{-?[0-9]\}[^{}]*)?\}(?:\^\{?-?[123]\}?)?)+$"
+    r"(?![^{}]*\b(?:hundred|thousand|million|billion|trillion|lakh|crore|percent|or|and)\b)[^{}]*(?:\{-?[0-9]\}[^{}]*)?\}(?:\^\{?-?[123]\}?)?)+$"
 )
 _UNIT_WRAPPER = re.compile(rf"{_TEXT_COMMAND}\{{([^{{}}]*(?:\{{-?[0-9]\}}[^{{}}]*)?)\}}")
 _UNIT = re.compile(r"\\unit\{(?P<words>[^{}]*(?:\{-?[0-9]\}[^{}]*)*)\}$")
 _TRIGONOMETRIC = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)")
-_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname)\s*\{([^{}]*)\}")
-_DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree|°")
+_TEXT = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname|bm|boldsymbol|pmb"
+    r"|textsf|texttt|emph|mathsf|mathtt)\s*\{([^{}]*)\}"
+)
+_DEGREES = re.compile(r"(?:\\[,;:! ]|[\s~])*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree(?![a-z])|°)")
 _ABOUT = re.compile(r"^(?:\\approx|\\sim(?:eq)?|≈|~)\s*")
 _THOUSANDS_SPACE = re.compile(r"(?<![0-9.])([0-9]{1,3}(?:[ ][0-9]{3})+)(?![0-9])")
+_OVER = re.compile(r"\{([^{}\\]{1,60})\\over(?![a-z])([^{}\\]{1,60})\}")
 _SHORT_FRAC = re.compile(r"\\frac\s*([0-9])\s*([0-9])(?![0-9])")
 _FRAC_SPACES = re.compile(r"\\frac\s*\{\s*([-+]?[0-9.,]+)\s*\}\s*\{\s*([-+]?[0-9.,]+)\s*\}")
-_PUNCTUATION = " \t\r\n.,;:?"  # no "!": it is a factorial
+_PUNCTUATION = " \t\r\n.,;:"  # no "!": it is a factorial; no "?": it takes the answer back
 
 
 class Number(NamedTuple):
@@ -125,6 +137,7 @@ def tidy(text: str) -> str:
         if text.endswith("°") and not _TRIGONOMETRIC.search(text):
             text = _trim(text[:-1]) + r"\unit{°}"
         text = _TEXT.sub(r"\1", text)
+        text = _OVER.sub(r"\\frac{\1}{\2}", text)
         text = _SHORT_FRAC.sub(r"\\frac{\1}{\2}", text)
         text = _FRAC_SPACES.sub(r"\\frac{\1}{\2}", text)
     text = _ABOUT.sub("", _trim(_BLANK.sub(" ", text)))
@@ -137,6 +150,8 @@ def tidy(text: str) -> str:
 
 def _unit(match: re.Match[str]) -> str:
     words = " ".join(_BLANK.sub(" ", _UNIT_WRAPPER.sub(r" \1 ", match[0])).split())
+    if not _PLAUSIBLE.fullmatch(words) or WRONG_UNIT.search(words):
+        return match[0]  # 5\text{6} shows 56
     return rf"\unit{{{words}}}" if words else ""
 
 
@@ -190,7 +205,7 @@ def _parse_number(text: str) -> Number | None:
     if rest.startswith(("\\overline", "\\bar")):
         return _recurring(text)
     units = _UNITS.fullmatch(rest)
-    if units is None or _NOT_UNITS.search(units["words"]) or _NOT_UNITS.search(after):
+    if units is None or NO_UNIT.search(units["words"]) or NO_UNIT.search(after):
         return None
     return number._replace(percent=percent, unit=" ".join(filter(None, (currency, rest.strip(), after))))
 

@@ -9,10 +9,11 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from verifiers.contract import BadGold, Outcome, Status, Verifier
-from verifiers.extract import MAX_PHRASE, TAIL, alternatives, candidates, maths_answer, strip_reasoning, tail_answer
+from verifiers.extract import MAX_PHRASE, TAIL, candidates, strip_reasoning
 from verifiers.hedges import cut_off, taken_back
 from verifiers.math import read_side
 from verifiers.numerals import Number, canonical, parse_number, tidy
+from verifiers.prose import alternatives, maths_answer, tail_answer
 
 REL_TOL = "1e-6"
 """Relative tolerance where the gold states none."""
@@ -124,4 +125,4 @@ def _close(accepted: Number, answer: Number, gold: Gold) -> bool:
     return any(abs(right - left) <= max(gold.rel_tol * abs(left), gold.abs_tol) for left, right in readings)
 
 
-VERIFIER = Verifier(name="numeric", version="2", parse_gold=parse_gold, check=check)
+VERIFIER = Verifier(name="numeric", version="3", parse_gold=parse_gold, check=check)

@@ -7,6 +7,8 @@ An answer may contain arithmetic, powers and roots. Any other operator must be o
 import re
 from functools import lru_cache
 
+from verifiers import wording
+
 _NAMED = {
     "sum": r"\\sum(?![a-z])|[∑Σ]",
     "product": r"\\prod(?![a-z])|∏",
@@ -37,10 +39,19 @@ _NAMED = {
     "set operation": r"\\(?:cap|setminus|triangle|complement|subset|supset|subseteq|supseteq)(?![a-z])|[∩∖⊂⊃⊆⊇]",
     "comparison with words": r"(?<![a-z])(?:at least|at most|more than|less than|greater than|or more|or less|fewer"
     r"|under|over|above|below|up to|between|except|any|unknown|none of|some)(?![a-z])",
+    "denial": wording.DENIAL.pattern,
+    "doubt": wording.DOUBT.pattern,
+    "operation in words": wording.OPERATIONS.pattern,
     "invisible text": r"\\(?:phantom|hphantom|vphantom|color|textcolor|hspace|vspace|tag|label|ref|href|url|input"
     r"|include|def|newcommand|write|begin\{comment|hidden|footnote|scriptsize|tiny|rlap|llap|smash)",
 }
-_KINDS = tuple((kind, re.compile(pattern)) for kind, pattern in _NAMED.items())
+_OF_NAMES = frozenset(
+    {"sum", "product", "integral", "determinant", "greatest common divisor", "least common multiple", "binomial"}
+    | {"factorial", "rounding", "extremum", "absolute value", "part of a complex number", "function", "derivative"}
+)
+TAKES_BACK = frozenset({"negation", "denial", "doubt"})
+_WORDS = frozenset({"denial", "doubt", "operation in words"})
+_KINDS = tuple((kind, re.compile(pattern, re.IGNORECASE if kind in _WORDS else 0)) for kind, pattern in _NAMED.items())
 # Zero-width, soft-hyphen and bidirectional controls, private use, surrogates: the text is not what it looks like.
 _HIDDEN = re.compile(
     r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
@@ -53,6 +64,14 @@ _HIDDEN = re.compile(
 def kinds(text: str) -> frozenset[str]:
     """Return the kinds of operators in a short text, beyond arithmetic, powers and roots."""
     return frozenset(kind for kind, pattern in _KINDS if pattern.search(text))
+
+
+def kinds_claimed(name: str, text: str) -> frozenset[str]:
+    r"""Return the kinds in `name = value` but for those that the name alone may have: `\gcd(10, 15) = 5` is 5."""
+    named, sign, value = text.rpartition("=")
+    if not name or not sign:
+        return kinds(text)
+    return (kinds(named) - _OF_NAMES) | kinds(value)
 
 
 def hidden(text: str) -> bool:

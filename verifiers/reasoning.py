@@ -2,18 +2,32 @@
 
 import re
 
-_REASONING_TAG = re.compile(r"<(/?)(?:think|thinking|thought|reasoning|scratchpad)>", re.IGNORECASE)
+_NAMES = "(?:seed:)?(?:think|thinking|thought|reasoning|scratchpad)"
+# With regard to case: a pattern that begins with one known character is searched for several times as fast.
+_ANGLE, _SQUARE = re.compile(r"<[\s/]{0,3}[tTrRsS|]"), re.compile(r"\[/?THINK\]")
+_REASONING_TAG = re.compile(
+    rf"<\s{{0,2}}(?P<angle>/?)\s{{0,2}}{_NAMES}\s{{0,2}}>|◁(?P<triangle>/?)think▷"
+    r"|\[(?P<square>/?)(?-i:THINK)\]|<\|(?P<word>begin|end)_of_thought\|>",
+    re.IGNORECASE,
+)
+# The channels of gpt-oss: the last one named final is the answer.
+_CHANNEL, _FINAL = "<|channel|>", "<|channel|>final<|message|>"
 
 
 def strip_reasoning(response: str) -> str:
-    """Remove reasoning blocks: closed ones, all before a lone closing tag, all after a lone opening tag."""
-    if "<" not in response or _REASONING_TAG.search(response) is None:
+    """Remove reasoning blocks: closed ones, all before a lone closing tag, all after a lone opening tag.
+
+    Of a response in channels, only the final one stays.
+    """
+    if not _has_tags(response):
         return response
+    if _CHANNEL in response:
+        response = response.rpartition(_FINAL)[2] if _FINAL in response else response.partition(_CHANNEL)[0]
     kept: list[str] = []
     inside, start = False, 0
     for tag in _REASONING_TAG.finditer(response):
-        if tag[1]:  # a closing tag; without its opening, all before it was reasoning
-            kept = kept if inside else []
+        if tag["angle"] or tag["triangle"] or tag["square"] or (tag["word"] or "").lower() == "end":
+            kept = kept if inside else []  # without its opening, all before it was reasoning
             inside, start = False, tag.end()
         elif not inside:
             kept.append(response[start : tag.start()])
@@ -21,3 +35,12 @@ def strip_reasoning(response: str) -> str:
     if not inside:
         kept.append(response[start:])
     return "".join(kept)
+
+
+def _has_tags(response: str) -> bool:
+    # Single characters first: most responses have none of them, and looking for one costs next to nothing.
+    return (
+        ("<" in response and _ANGLE.search(response) is not None)
+        or ("[" in response and _SQUARE.search(response) is not None)
+        or "◁" in response
+    )

