@@ -44,13 +44,16 @@ class ForkServer:
     def start(cls, command: Sequence[str], fds: Sequence[int] = (), **options: Any) -> "ForkServer":
         """Start a server. The number of its control descriptor replaces `{control}` in the command."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            process = subprocess.Popen(
-                [part.replace("{control}", str(theirs.fileno())) for part in command],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), *fds),
-                **options,
-            )
+        with contextlib.ExitStack() as failed:
+            failed.callback(ours.close)
+            with theirs:
+                process = subprocess.Popen(
+                    [part.replace("{control}", str(theirs.fileno())) for part in command],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(), *fds),
+                    **options,
+                )
+            failed.pop_all()
         return cls(process, ours)
 
     def ask(self, message: Message, fds: Sequence[int] = (), timeout_s: float = 30.0) -> Message:
@@ -87,6 +90,11 @@ class ForkServer:
         (seconds it waited for a processor). When it comes, the child and all it started are gone.
         """
         return self.ask({"end": key, "grace_s": grace_s}, timeout_s=30.0 + grace_s)
+
+    def forget(self) -> None:
+        """In a forked process, whose child the server is not: close this end, so that it does not keep the server."""
+        self.control.close()
+        self.process.returncode = 0  # it is the parent's to wait for
 
     def close(self, timeout_s: float = 5.0) -> int:
         """End the server with all its children, wait for it, and return its exit status."""

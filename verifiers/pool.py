@@ -6,13 +6,14 @@ import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from verifiers import composite
 from verifiers.contract import FIXED_SCORES, BadGold, Deferred, Outcome, Status, Task, Verdict, Verifier
-from verifiers.processes import Job, Runner
+from verifiers.processes import Cancel, Job, Runner
 from verifiers.registry import REGISTRY, unknown
 from verifiers.sandbox import host
 
@@ -29,8 +30,9 @@ MAX_EXTRACTED = 1_000
 class VerifierPool:
     """Worker processes that stay warm across calls of `verify`.
 
-    A context manager. Workers start when the first task needs one, and end with the context. Calls from several
-    threads share them, a task of each in turn.
+    A context manager. Workers start when the first task needs one, and end with the context, or when nobody has the
+    pool any more. Calls from several threads share them, a task of each in turn. A process that is forked from this
+    one starts workers of its own.
 
     Args:
         workers: processes for what cannot be decided here; None takes one per usable CPU.
@@ -55,19 +57,23 @@ class VerifierPool:
         self.workers = len(os.sched_getaffinity(0)) if workers is None else workers
         self._runner = Runner(self.workers, {SANDBOX_VARIABLE: sandbox})
         self._remote = _remote(str(url)) if sandbox == "http" else None
+        weakref.finalize(self, self._runner.close)
 
     def verify(self, tasks: Sequence[Task]) -> list[Verdict]:
         """Return one verdict per task, in the same order; nothing that a task holds makes it raise."""
+        return self._expand_and_verify(list(tasks), Cancel())
+
+    def _expand_and_verify(self, tasks: Sequence[Task], cancel: Cancel) -> list[Verdict]:
         golds: dict[tuple[str, str], Any] = {}
         if not any(task.verifier == composite.NAME for task in tasks):
-            return self._verify(tasks, golds)
+            return self._verify(tasks, golds, cancel)
         flat: list[Task] = []
         spans: list[slice | None] = []  # where the parts of a composite are; None for a task of its own
         for task in tasks:
             parts = _parts(task, golds)
             spans.append(None if parts is None else slice(len(flat), len(flat) + len(parts)))
             flat += [task] if parts is None else parts
-        verdicts = self._verify(flat, golds)
+        verdicts = self._verify(flat, golds, cancel)
         joined, at = [], 0
         for task, span in zip(tasks, spans, strict=True):
             found = verdicts[at : at + 1] if span is None else verdicts[span]
@@ -75,7 +81,7 @@ class VerifierPool:
             joined.append(found[0] if span is None else _joined(task, found))
         return joined
 
-    def _verify(self, tasks: Sequence[Task], golds: dict[tuple[str, str], Any]) -> list[Verdict]:
+    def _verify(self, tasks: Sequence[Task], golds: dict[tuple[str, str], Any], cancel: Cancel) -> list[Verdict]:
         verdicts: list[Verdict | None] = []
         deferred: list[tuple[int, Verifier, Deferred, Job, float]] = []
         remote: list[int] = []
@@ -97,16 +103,27 @@ class VerifierPool:
                 job = Job(entry, outcome.payload, budget_s)
                 deferred.append((position, entry, outcome, job, elapsed_ms))
         pending = self._remote.submit([tasks[at] for at in remote]) if self._remote is not None and remote else None
-        if deferred:
-            self._decide_deferred(tasks, verdicts, deferred)
-        if pending is not None:
-            for position, verdict in zip(remote, pending.result(), strict=True):
-                verdicts[position] = verdict
+        try:
+            if pending is not None:
+                cancel.add(pending.cancel)
+            if deferred:
+                self._decide_deferred(tasks, verdicts, deferred, cancel)
+            if pending is not None:
+                for position, verdict in zip(remote, pending.result(), strict=True):
+                    verdicts[position] = verdict
+        except BaseException:  # interrupted: the server forgets what it was asked
+            cancel()
+            raise
         return [verdict for verdict in verdicts if verdict is not None]
 
     async def verify_async(self, tasks: Sequence[Task]) -> list[Verdict]:
-        """Do the same in a thread, so that an event loop goes on."""
-        return await asyncio.to_thread(self.verify, tasks)
+        """Do the same in a thread, so that an event loop goes on. When it is cancelled, what still runs is killed."""
+        cancel = Cancel()
+        try:
+            return await asyncio.to_thread(self._expand_and_verify, list(tasks), cancel)
+        except asyncio.CancelledError:
+            cancel()
+            raise
 
     def close(self) -> None:
         """End the workers. The pool may be used again: new ones start when needed."""
@@ -127,11 +144,12 @@ class VerifierPool:
         tasks: Sequence[Task],
         verdicts: list[Verdict | None],
         deferred: list[tuple[int, Verifier, Deferred, Job, float]],
+        cancel: Cancel,
     ) -> None:
         # Equal payloads run once. Sorted, so that the order in which workers see them is not the batch's.
         keys = {(job.verifier.name, job.payload, job.budget_s): job for _, _, _, job, _ in deferred}
         order = sorted(keys)
-        results = dict(zip(order, self._runner.run([keys[key] for key in order]), strict=True))
+        results = dict(zip(order, self._runner.run([keys[key] for key in order], cancel), strict=True))
         for position, entry, first, job, elapsed_ms in deferred:
             result = results[job.verifier.name, job.payload, job.budget_s]
             found = result.outcome
@@ -267,6 +285,14 @@ def _storable(text: str) -> str:
 
 _shared: VerifierPool | None = None
 _shared_lock = threading.Lock()
+
+
+def _new_lock() -> None:
+    global _shared_lock
+    _shared_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_new_lock)  # a thread of the parent may have held it
 
 
 def verify(tasks: Sequence[Task], *, workers: int | None = None) -> list[Verdict]:

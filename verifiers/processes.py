@@ -2,12 +2,14 @@
 
 import os
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 
 from verifiers.forkserver import ForkServer
-from verifiers.scheduler import Call, Job, Result, Scheduler, Worker
+from verifiers.jobs import Abandoned, Call, Cancel, Job, Result, Worker
+from verifiers.scheduler import Scheduler
 
-__all__ = ["Job", "Result", "Runner"]
+__all__ = ["Abandoned", "Cancel", "Job", "Result", "Runner"]
 
 
 class Runner:
@@ -23,33 +25,49 @@ class Runner:
         self._environment = dict(environment or {})
         self._lock = threading.Lock()
         self._scheduler: Scheduler | None = None
-        self._owner = os.getpid()
+        _runners.add(self)
 
-    def run(self, jobs: Sequence[Job]) -> list[Result]:
-        """Run all jobs; results come in the order of the jobs and do not depend on the number of workers."""
+    def run(self, jobs: Sequence[Job], cancel: Cancel | None = None) -> list[Result]:
+        """Run all jobs; results come in the order of the jobs and do not depend on the number of workers.
+
+        Raises:
+            Abandoned: given up through `cancel`.
+        """
         if not jobs:
             return []
         call = Call(jobs)
         with self._lock:
-            if self._owner != os.getpid():  # forked: thread, server and pipes belong to the parent process
-                self._scheduler, self._owner = None, os.getpid()
-            if self._scheduler is None or self._scheduler.failed:
+            if self._scheduler is not None and self._scheduler.failed:
+                self._scheduler.stop()
+                self._scheduler = None
+            if self._scheduler is None:
                 self._scheduler = Scheduler(self.size, self._environment)
             scheduler = self._scheduler
             scheduler.add(call)
         try:
+            if cancel is not None:
+                cancel.add(lambda: scheduler.abandon(call))
             call.done.wait()
         except BaseException:
-            scheduler.drop(call)  # interrupted: nobody wants what still waits
+            scheduler.abandon(call)  # interrupted: nobody wants what still waits
             raise
+        if call.abandoned:
+            raise Abandoned
         return [result for result in call.results if result is not None]
 
     def close(self) -> None:
         """End all workers and their server; a job that still runs is killed, and its call ends with an error."""
         with self._lock:
             scheduler, self._scheduler = self._scheduler, None
-            if scheduler is not None and self._owner == os.getpid():
+            if scheduler is not None:
                 scheduler.stop()
+
+    def forget(self) -> None:
+        """In a forked process: thread, server and pipes are the parent's, and a lock may be held by a thread of it."""
+        self._lock = threading.Lock()
+        scheduler, self._scheduler = self._scheduler, None
+        if scheduler is not None:
+            scheduler.forget()
 
     @property
     def workers(self) -> list[Worker]:
@@ -60,3 +78,14 @@ class Runner:
     def server(self) -> ForkServer | None:
         """The server that forks them, if it runs."""
         return None if self._scheduler is None else self._scheduler.server
+
+
+_runners: weakref.WeakSet[Runner] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for runner in list(_runners):
+        runner.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)

@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
@@ -125,6 +126,7 @@ class RemoteVerifier:
         self._versions = dict(available() if versions is None else versions)
         self._lock = threading.Lock()
         self._loop: _LoopThread | None = None
+        _clients.add(self)
 
     def verify(self, tasks: Sequence[Task]) -> list[Verdict]:
         """Return one verdict per task, in the same order; nothing that a task or the server does makes it raise."""
@@ -184,6 +186,11 @@ class RemoteVerifier:
         running = [asyncio.create_task(self._decide(chunk, call, loop)) for chunk in chunks]
         try:
             await asyncio.gather(*running)
+        except asyncio.CancelledError:
+            if not loop.ending:  # the caller gave up
+                raise
+            for chunk in chunks:
+                call.fail(call.open(chunk), "the client was closed")
         finally:
             for task in running:
                 task.cancel()
@@ -297,6 +304,7 @@ class _LoopThread:
 
     def __init__(self, open_client: Callable[[], httpx2.AsyncClient], concurrency: int) -> None:
         self.owner = os.getpid()
+        self.ending = False
         self.client, self.slots = open_client(), asyncio.Semaphore(concurrency)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="remote-verifier", daemon=True)
@@ -312,6 +320,7 @@ class _LoopThread:
         self._loop.close()
 
     async def _finish(self) -> None:
+        self.ending = True
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
             task.cancel()
@@ -321,6 +330,16 @@ class _LoopThread:
 
 _forked: list[_LoopThread] = []
 """Loops of a parent process: kept, since to free one would close what it shares with the parent."""
+
+_clients: "weakref.WeakSet[RemoteVerifier]" = weakref.WeakSet()
+
+
+def _new_locks() -> None:
+    for client in list(_clients):
+        client._lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_new_locks)  # a thread of the parent may have held one
 
 
 def _version(name: object) -> str:

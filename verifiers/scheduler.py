@@ -6,7 +6,6 @@ a server that has loaded what they need, so that a replacement costs millisecond
 """
 
 import contextlib
-import json
 import os
 import selectors
 import subprocess
@@ -14,127 +13,16 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from verifiers.contract import Outcome, Part, Status, Verifier
+from verifiers.contract import Outcome, Status
 from verifiers.forkserver import ForkServer, ServerGone
+from verifiers.jobs import Assignment, Call, Result, Worker, result_of
 
 START_LIMIT_S = 120.0
 MAX_RESTARTS = 3
 _ROOT = str(Path(__file__).resolve().parent.parent)
-
-
-class Job(NamedTuple):
-    """One payload for the work function of one verifier."""
-
-    verifier: Verifier
-    payload: str
-    budget_s: float
-
-    @property
-    def path(self) -> str:
-        """The work function."""
-        return str(self.verifier.work)
-
-
-class Result(NamedTuple):
-    """The outcome of a job and the seconds it took."""
-
-    outcome: Outcome
-    seconds: float
-
-
-class Call:
-    """The jobs of one `run`, and what has come of them."""
-
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.jobs = jobs
-        self.results: list[Result | None] = [None] * len(jobs)
-        self.waiting = deque(range(len(jobs)))
-        self.left = len(jobs)
-        self.done = threading.Event()
-
-    def settle(self, index: int, result: Result) -> None:
-        """Note the result of a job; the last one ends the call."""
-        self.results[index] = result
-        self.left -= 1
-        if self.left == 0:
-            self.done.set()
-
-
-class Assignment(NamedTuple):
-    """A job that a worker runs. `again` when it has failed once, and runs alone."""
-
-    call: Call
-    at: int
-    again: bool
-    started: float
-
-    @property
-    def job(self) -> Job:
-        """The job."""
-        return self.call.jobs[self.at]
-
-    @property
-    def deadline(self) -> float:
-        """When its budget is spent."""
-        return self.started + self.job.budget_s
-
-
-class Worker:
-    """One worker process and the pipes to it."""
-
-    def __init__(self, server: ForkServer) -> None:
-        their_jobs, self._jobs = os.pipe()
-        self.results, their_results = os.pipe()
-        try:
-            self.key = server.fork({}, [their_jobs, their_results])
-        except ServerGone:
-            self.close_pipes()
-            raise
-        finally:
-            os.close(their_jobs)
-            os.close(their_results)
-        self._server = server
-        self.runs: Assignment | None = None
-        self._buffer = b""
-
-    def give(self, call: Call, index: int, *, again: bool) -> None:
-        """Give an idle worker a job; its clock starts now."""
-        job = call.jobs[index]
-        message = (
-            f'{{"work": {json.dumps(job.path)}, "payload": {job.payload}, '
-            f'"budget_s": {job.budget_s!r}, "memory_mb": {json.dumps(job.verifier.memory_mb)}}}\n'
-        ).encode()
-        self.runs = Assignment(call, index, again, time.monotonic())
-        with contextlib.suppress(BrokenPipeError):  # died while idle: the end of its output says so, the job runs again
-            while message:
-                message = message[os.write(self._jobs, message) :]
-
-    def read(self) -> tuple[list[Any], bool]:
-        """Return the messages that have arrived, and whether the process has closed its output."""
-        data = os.read(self.results, 1 << 16)
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        return [json.loads(line) for line in lines], not data
-
-    def end(self, grace_s: float = 0.0) -> int:
-        """End the process, at once or by closing its input first, and return its exit status once it is gone."""
-        if grace_s > 0:
-            os.close(self._jobs)
-            self._jobs = -1
-        try:
-            return int(self._server.end(self.key, grace_s)["status"])
-        finally:
-            self.close_pipes()
-
-    def close_pipes(self) -> None:
-        """Close this side of both pipes."""
-        for descriptor in (self._jobs, self.results):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._jobs = self.results = -1
 
 
 class Scheduler:
@@ -147,7 +35,7 @@ class Scheduler:
         self._environment = environment
         self._loaded: set[str] = set()
         self._refused: dict[str, str] = {}
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # a pool may be collected, and stopped, anywhere in this thread
         self._calls: deque[Call] = deque()
         self._again: deque[tuple[Call, int]] = deque()
         self._stopping = False
@@ -177,16 +65,34 @@ class Scheduler:
         """Whether the thread has ended though nobody stopped it."""
         return bool(self._ended) and not self._stopping
 
-    def drop(self, call: Call) -> None:
-        """Forget what of a call has not begun."""
+    def abandon(self, call: Call) -> None:
+        """Forget what of a call has not begun, kill what runs of it, and let its caller go."""
         with self._guard:
+            call.abandoned = True
             call.waiting.clear()
+            if not self._ended and not self._stopping:
+                os.write(self._wake_write, b".")
+        call.done.set()
 
     def stop(self) -> None:
         """End everything, and wait until it is gone."""
-        self._stopping = True
-        os.write(self._wake_write, b".")
-        self._thread.join()
+        with self._guard:
+            self._stopping = True
+            os.write(self._wake_write, b".")
+        if self._thread is not threading.current_thread():  # a pool that nobody closed is collected in any thread
+            self._thread.join()
+            self._close()
+
+    def forget(self) -> None:
+        """In a forked process: close what it has of the parent's, and touch nothing that the parent uses."""
+        with contextlib.suppress(OSError):  # a thread of the parent may have been about to close it, too
+            for worker in self.workers:
+                worker.close_pipes()
+        if self.server is not None:
+            self.server.forget()
+        self._close()
+
+    def _close(self) -> None:
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -220,9 +126,10 @@ class Scheduler:
             else:
                 self._read(key.data)
         now = time.monotonic()
-        for worker in [w for w in self.workers if w.runs is not None and w.runs.deadline < now]:
+        for worker in list(self.workers):
             runs = worker.runs
-            assert runs is not None
+            if runs is None or (now <= runs.deadline and not runs.call.abandoned):
+                continue
             worker.runs = None
             detail = f"no decision within {runs.job.budget_s:g} s"
             runs.call.settle(runs.at, Result(Outcome(Status.timeout, None, detail), now - runs.started))
@@ -240,6 +147,9 @@ class Scheduler:
                 if running:
                     return
                 call, index = self._again[0]
+                if call.abandoned:
+                    self._again.popleft()
+                    continue
                 self._load({call.jobs[index].path})
                 worker = self._idle_worker()
                 self._again.popleft()
@@ -252,7 +162,10 @@ class Scheduler:
                 with self._guard:
                     wanted = {job.path for call in self._calls for job in call.jobs}
                 self._load(wanted)
-            call, index = self._next()
+            taken = self._next(path)
+            if taken is None:  # abandoned meanwhile
+                continue
+            call, index = taken
             if path in self._refused:
                 call.settle(index, Result(Outcome(Status.error, None, self._refused[path]), 0.0))
             else:
@@ -263,9 +176,10 @@ class Scheduler:
             worker = self._idle_worker()
         except ServerGone:
             with self._guard:
-                call.waiting.appendleft(index)
-                if call not in self._calls:
-                    self._calls.appendleft(call)
+                if not call.abandoned:
+                    call.waiting.appendleft(index)
+                    if call not in self._calls:
+                        self._calls.appendleft(call)
             raise
         worker.give(call, index, again=False)
 
@@ -276,10 +190,12 @@ class Scheduler:
                 self._calls.popleft()
             return self._calls[0].jobs[self._calls[0].waiting[0]].path if self._calls else None
 
-    def _next(self) -> tuple[Call, int]:
-        """Take the job whose turn it is; the next turn is another call's."""
+    def _next(self, path: str) -> tuple[Call, int] | None:
+        """Take the job whose turn it is, if it is one for `path` still; the next turn is another call's."""
         with self._guard:
             call = self._calls[0]
+            if not call.waiting or call.jobs[call.waiting[0]].path != path:
+                return None
             self._calls.rotate(-1)
             return call, call.waiting.popleft()
 
@@ -296,13 +212,14 @@ class Scheduler:
         messages, ended = worker.read()
         for message in messages:
             runs, worker.runs = worker.runs, None
-            assert runs is not None
-            if isinstance(message, dict):
+            if runs is None:  # a second word on one job: the worker can be trusted no more
+                ended = True
+            elif isinstance(message, dict):
                 self._failed(runs, f"the verifier failed: {message['error']}")
             else:
                 self._restarts = 0
-                runs.call.settle(runs.at, _result(message, time.monotonic() - runs.started))
-        if ended:
+                runs.call.settle(runs.at, result_of(message, time.monotonic() - runs.started))
+        if ended and worker in self.workers:
             status = self._remove(worker)
             cause = f"signal {-status}" if status < 0 else f"exit status {status}"
             if worker.runs is not None:
@@ -399,9 +316,3 @@ class Scheduler:
     def _give_up_on(call: Call, reason: str) -> None:
         while call.waiting:
             call.settle(call.waiting.popleft(), Result(Outcome(Status.error, None, reason), 0.0))
-
-
-def _result(message: Any, seconds: float) -> Result:
-    status, extracted, detail, score, parts = message
-    found = tuple(Part(name, Status(of), points, why) for name, of, points, why in parts)
-    return Result(Outcome(Status(status), extracted, detail, score, found), seconds)

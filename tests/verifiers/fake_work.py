@@ -1,5 +1,6 @@
 """Work functions for the tests of worker processes: they end well, badly, late, or not at all."""
 
+import contextlib
 import os
 import signal
 import time
@@ -19,6 +20,11 @@ def work(payload: Any) -> Outcome:
         os._exit(argument)
     elif action == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
+    elif action == "babble":
+        for descriptor in range(3, 32):
+            with contextlib.suppress(OSError):
+                os.write(descriptor, argument.encode())
+        time.sleep(60)
     elif action == "raise":
         raise ZeroDivisionError(argument)
     elif action == "memory":

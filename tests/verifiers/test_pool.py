@@ -1,10 +1,13 @@
 """The contract of verify: order, statuses, scores, and that nothing in a task raises."""
 
 import asyncio
+import gc
 import json
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -99,7 +102,7 @@ def test_equal_pairs_are_computed_once(monkeypatch):
     with VerifierPool(1) as pool:
         seen = []
         run = pool._runner.run
-        monkeypatch.setattr(pool._runner, "run", lambda jobs: seen.append(len(jobs)) or run(jobs))
+        monkeypatch.setattr(pool._runner, "run", lambda jobs, cancel: seen.append(len(jobs)) or run(jobs, cancel))
         verdicts = pool.verify(
             [Task("math", r"\boxed{\sin(2x)}", SINE)] * 40 + [Task("math", r"\boxed{\sin(3x)}", SINE)] * 40
         )
@@ -135,6 +138,72 @@ def test_async_and_reuse_after_closing():
         assert asyncio.run(pool.verify_async(tasks))[0].score == 1.0
         pool.close()
         assert pool.verify(tasks)[0].score == 1.0
+
+
+BOMB = Task("regex", "a" * 60, json.dumps({"pattern": "(a+)+b"}), budget_s=60)
+QUICK = Task("regex", "ab", json.dumps({"pattern": "a+b"}))
+
+
+def test_a_batch_may_be_any_iterable():
+    with VerifierPool(1) as pool:
+        assert [verdict.score for verdict in pool.verify(task for task in [QUICK, QUICK])] == [1.0, 1.0]
+        joined = Task("all", "5", json.dumps([{"verifier": "math", "ground_truth": "5"}]))
+        assert [verdict.score for verdict in pool.verify(iter([joined, QUICK]))] == [1.0, 1.0]
+
+
+def test_what_is_cancelled_frees_its_workers():
+    async def cancelled(pool):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(pool.verify_async([BOMB] * 3), 0.5)
+        return await pool.verify_async([QUICK])
+
+    with VerifierPool(1) as pool:
+        pool.verify([QUICK])
+        started = time.monotonic()
+        (verdict,) = asyncio.run(cancelled(pool))  # its end waits for the thread
+        assert verdict.score == 1.0 and time.monotonic() - started < 15
+
+
+def test_an_interrupt_leaves_a_pool_that_works():
+    def interrupt(_number, _frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with VerifierPool(1) as pool:
+            pool.verify([QUICK])
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+            started = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                pool.verify([BOMB, BOMB])
+            assert pool.verify([QUICK])[0].score == 1.0 and time.monotonic() - started < 15
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_pool_that_nobody_has_any_more_leaves_no_process():
+    pool = VerifierPool(1)
+    pool.verify([QUICK])
+    server = pool._runner.server.process
+    del pool
+    gc.collect()
+    assert server.poll() == 0
+
+
+def test_many_calls_leave_no_descriptor_behind():
+    with VerifierPool(2) as pool:
+        pool.verify([QUICK])
+        before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+        for number in range(100):
+            tasks = [
+                Task("regex", f"{number}b", QUICK.ground_truth),
+                Task("regex", "a" * number + "b", '{"pattern": "a*b"}'),
+            ]
+            pool.verify(tasks)
+        assert pool.verify([Task("regex", BOMB.response, BOMB.ground_truth, budget_s=0.2)])[0].status == "timeout"
+        pool.verify([QUICK, Task("regex", "aab", QUICK.ground_truth)])
+        assert sum(1 for _ in Path("/proc/self/fd").iterdir()) <= before + 2  # a second worker has two pipes
 
 
 def test_a_pool_needs_a_worker():

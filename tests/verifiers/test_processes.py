@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from verifiers.contract import Status, Verifier
-from verifiers.processes import Job, Runner
+from verifiers.processes import Abandoned, Cancel, Job, Runner
+from verifiers.scheduler import Scheduler
 
 WORK = "fake_work:work"
 
@@ -184,17 +186,108 @@ def test_a_defect_of_the_scheduler_is_an_error_and_not_a_hang(runner, monkeypatc
     assert statuses(runner.run([job("none")])) == ["correct"]
 
 
-def test_a_forked_process_starts_its_own_workers(runner):
+def test_what_is_given_up_is_killed_and_its_worker_free(on_path):
+    runner, cancel = Runner(1), Cancel()
     runner.run([job("none")])
+    threading.Timer(0.5, cancel).start()
+    started = time.monotonic()
+    with pytest.raises(Abandoned):
+        runner.run([job("sleep", 60, budget_s=90)] * 3, cancel)
+    assert statuses(runner.run([job("none")])) == ["correct"]
+    with pytest.raises(Abandoned):
+        runner.run([job("sleep", 60, budget_s=90)], cancel)
+    assert time.monotonic() - started < 15
+    runner.close()
+
+
+def test_giving_up_while_workers_load_costs_nobody_else(runner, monkeypatch):
+    cancel, load = Cancel(), Scheduler._load
+
+    def slow(self, wanted):
+        load(self, wanted)
+        cancel()
+
+    monkeypatch.setattr(Scheduler, "_load", slow)
+    thread, found = in_thread(runner, [job("sleep", 0.2)])
+    with pytest.raises(Abandoned):
+        runner.run([job("none")] * 3, cancel)
+    thread.join(20)
+    assert statuses(found[0][0]) == ["correct"]
+
+
+def test_a_worker_that_writes_nonsense_is_replaced(runner):
+    for nonsense in ("no json\n", '["correct", null, "", null, []]\n["correct", null, "", null, []]\n'):
+        first, second = runner.run([job("babble", nonsense, budget_s=10), job("none")])
+        assert second.outcome.status is Status.correct
+        assert first.outcome.status in (Status.error, Status.correct)  # the second form is a result, and one too many
+    assert statuses(runner.run([job("none")] * 4)) == ["correct"] * 4
+
+
+def test_a_worker_that_reads_nothing_stops_no_other(on_path):
+    runner = Runner(1)
+    pid = int(runner.run([job("none")])[0].outcome.detail.split()[1])
+    os.kill(pid, signal.SIGSTOP)
+    started = time.monotonic()
+    results = runner.run([job("none", "x" * 1_000_000, budget_s=1.0), job("none")])
+    assert statuses(results) == ["timeout", "correct"]
+    assert time.monotonic() - started < 10
+    runner.close()
+
+
+def test_schedulers_that_fail_leave_no_descriptor_behind(runner, monkeypatch):
+    def broken(self, worker):
+        raise ZeroDivisionError("of the test")
+
+    runner.run([job("none")])
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    for _ in range(3):
+        with monkeypatch.context() as patched:
+            patched.setattr(Scheduler, "_read", broken)
+            runner.run([job("none")])
+        assert statuses(runner.run([job("none")])) == ["correct"]
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) <= before
+
+
+def forked(function):
+    """Run a function in a forked process, and return the process's id and what tells what the function returned."""
     read, write = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside a thread, from Python 3.12 on
         child = os.fork()
     if child == 0:
-        os.write(write, statuses(runner.run([job("none")]))[0].encode())
-        runner.close()
+        os.close(read)
+        os.write(write, function().encode())
         os._exit(0)
     os.close(write)
+    return child, read
+
+
+def test_a_forked_process_does_not_keep_the_workers(runner):
+    runner.run([job("none")])
+    process = runner.server.process
+    child, read = forked(lambda: time.sleep(30) or "")
+    try:
+        runner.close()
+        assert process.returncode == 0, "it ended when its pipe was closed, and was not killed"
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(read)
+
+
+def test_a_lock_that_another_thread_holds_at_a_fork_stops_no_child(runner):
+    runner.run([job("none")])
+    with runner._lock:
+        child, read = forked(lambda: statuses(runner.run([job("none")]))[0])
+    with os.fdopen(read) as told:
+        assert told.read() == "correct"
+    os.waitpid(child, 0)
+    assert statuses(runner.run([job("none")])) == ["correct"]
+
+
+def test_a_forked_process_starts_its_own_workers(runner):
+    runner.run([job("none")])
+    child, read = forked(lambda: [statuses(runner.run([job("none")]))[0], runner.close()][0])
     with os.fdopen(read) as told:
         assert told.read() == "correct"
     os.waitpid(child, 0)

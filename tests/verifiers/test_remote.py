@@ -352,6 +352,32 @@ def test_one_chunk_that_fails_costs_no_other():
     assert [at for at, v in enumerate(found) if v.score is None] == [6, 7]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_lock_that_another_thread_holds_at_a_fork_stops_no_child(remote):
+    task = Task("math", "5", '"5"')
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    child = context.Process(target=_in_child, args=(remote, task, answers))
+    with remote._lock:
+        child.start()
+    child.join(20)
+    assert child.exitcode == 0
+    assert answers.get() == 1.0
+
+
+def test_closing_ends_calls_with_errors_and_not_with_an_exception():
+    pool = GatedPool()
+    with running(pool) as (url, service, _), RemoteVerifier(url, concurrency=1, chunk_tasks=2) as client:
+        until(lambda: service.problems is not None)
+        call = client.submit([Task("math", "#### 5", '"5"')] * 6)
+        until(lambda: pool.batches)
+        client.close()
+        verdicts = call.result(10)
+        assert [(found.status, found.score) for found in verdicts] == [(Status.error, None)] * 6
+        assert "closed" in verdicts[0].detail
+        until(lambda: not service.waiting.total() or pool.gate.set())
+
+
 def test_an_interrupted_call_frees_the_server():
     pool = GatedPool()
     with running(pool) as (url, service, _), RemoteVerifier(url) as client:
