@@ -5,11 +5,12 @@ The gold is one of
     {"kind": "check", "entry_point": "f", "test": "def check(candidate): ..."}
     {"kind": "calls", "entry_point": "f", "cases": [{"args": [3], "expected": 9}], "compare": {...}}
     {"kind": "stdio", "cases": [{"stdin": "5\n", "stdout": "25\n"}], "compare": {...}}
-and may carry `language`, `prefix` (code that the completion continues), `time_s` and `memory_mb`.
+and may carry `language`, `prefix` (code that the completion continues), `time_s` and `memory_mb`. `asserts` and `check`
+may carry `in_place`: their tests want both the result of a call and the change that it makes to an argument.
 
-Where the code of a response is: without a fence, all of it. Else the last fenced block that is marked as the language,
-or not marked, and defines what the tests call; else the last such block. With a prefix, code that does not define that
-itself continues it.
+Where the code of a response is: without a fence, all of it, or all between its last answer tags. Else the last fenced
+block that is marked as the language, or not marked, and defines what the tests call; else the last that is marked, else
+the last that is not. With a prefix, code that does not define that itself continues it.
 """
 
 import ast
@@ -37,8 +38,8 @@ BUDGET_S = 20.0
 _KINDS = ("asserts", "check", "calls", "stdio")
 _COMMON = {"kind", "language", "prefix", "setup", "time_s", "memory_mb"}
 _KEYS = {
-    "asserts": _COMMON | {"tests", "entry_point"},
-    "check": _COMMON | {"entry_point", "test"},
+    "asserts": _COMMON | {"tests", "entry_point", "in_place"},
+    "check": _COMMON | {"entry_point", "test", "in_place"},
     "calls": _COMMON | {"entry_point", "cases", "compare"},
     "stdio": (_COMMON | {"cases", "compare"}) - {"setup"},
 }
@@ -46,8 +47,20 @@ _FORM = (
     'a code ground_truth is JSON such as {"kind": "asserts", "tests": ["assert f(3) == 9"]}; see verifiers/README.md'
 )
 # Possessive, so that no run of blanks is gone through twice.
-_FENCE = re.compile(r"^[ \t]*+(`{3,}+|~{3,}+)[ \t]*+([A-Za-z0-9+#_-]*+)[^\n`]*+$", re.MULTILINE)
-_EVALUATORS = ("eval", "exec")
+_FENCE = re.compile(r"^([ \t]*+)(`{3,}+|~{3,}+)[ \t]*+([A-Za-z0-9+#_-]*+)[^\n`]*+$", re.MULTILINE)
+_EVALUATORS = {
+    "": ("eval", "exec", "__import__"),
+    "builtins": ("eval", "exec", "__import__"),
+    "dill": ("load", "loads"),
+    "importlib": ("import_module",),
+    "marshal": ("load", "loads"),
+    "os": ("popen", "system"),
+    "pickle": ("Unpickler", "load", "loads"),
+    "subprocess": ("Popen", "call", "check_call", "check_output", "getoutput", "run"),
+}
+"""What runs what it is given, by module: the verdict would be that of the solution."""
+
+_CATCH_ALL = ("AssertionError", "BaseException", "Exception")
 
 
 class Gold(NamedTuple):
@@ -84,6 +97,7 @@ def parse_gold(value: Any) -> Gold:
     language = value.get("language", "python")
     _demand(language in LANGUAGES, f"language {str(language)[:40]!r} is not one of {', '.join(LANGUAGES)}")
     _demand(language == "python" or kind == "stdio", f"{language} programs are checked by stdio cases only")
+    _demand(isinstance(value.get("in_place", False), bool), "in_place must be true or false")
     _number(value, "time_s", 0.1, 60)
     _number(value, "memory_mb", 64, 8192)
     _compare(value.get("compare"), kind)
@@ -152,11 +166,11 @@ def _asserts(value: dict[str, Any]) -> None:
     tests = value.get("tests")
     _demand(isinstance(tests, list) and len(tests) > 0, "tests must be a list with at least one text")
     assert isinstance(tests, list)
-    can_fail = any(map(_can_fail, ast.walk(_python(value.get("setup") or "", "setup"))))
+    can_fail = _can_fail(_python(value.get("setup") or "", "setup"))
     for number, test in enumerate(tests, 1):
         _demand(isinstance(test, str), f"test {number} must be text, not {type(test).__name__}")
         tree = _python(test, f"test {number}")
-        can_fail = can_fail or any(map(_can_fail, ast.walk(tree)))
+        can_fail = can_fail or _can_fail(tree)
     _demand(can_fail, "no test asserts anything that can fail")
 
 
@@ -167,11 +181,32 @@ def _check(value: dict[str, Any]) -> None:
     checks = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "check"]
     _demand(bool(checks), "test defines no check(candidate)")
     _demand(len(checks[-1].args.args) == 1, "check must take one argument, the solution")
-    _demand(any(map(_can_fail, ast.walk(tree))), "check asserts nothing that can fail")
+    _demand(_can_fail(tree), "check asserts nothing that can fail")
 
 
 def _can_fail(node: ast.AST) -> bool:
-    """Whether a statement can end a test: `assert` of what may be false, `raise`, or a call of `assert_close`."""
+    """Whether code can end a test: `assert` of what may be false, `raise`, or a call of `assert_close`.
+
+    What stands in a `try` that swallows failed assertions cannot.
+    """
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Try) and any(map(_swallows, node.handlers)):
+            waiting += (*node.handlers, *node.orelse, *node.finalbody)
+        elif _fails(node):
+            return True
+        else:
+            waiting += ast.iter_child_nodes(node)
+    return False
+
+
+def _swallows(handler: ast.ExceptHandler) -> bool:
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(kind is None or (isinstance(kind, ast.Name) and kind.id in _CATCH_ALL) for kind in kinds)
+
+
+def _fails(node: ast.AST) -> bool:
     if isinstance(node, ast.Assert):
         return not _always_true(node.test)
     if isinstance(node, ast.Call):
@@ -227,15 +262,22 @@ def _python(text: str, name: str) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assert) and isinstance(node.test, ast.Tuple) and node.test.elts:
             raise BadGold(f"{name} asserts a tuple, which always holds; {_FORM}")
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _EVALUATORS:
+        if isinstance(node, ast.Call) and (runs := _runs(node.func)):
             text_alone = all(isinstance(argument, ast.Constant) for argument in node.args[:1])
-            _demand(text_alone, f"{name} may {node.func.id} what the solution returns")
+            _demand(text_alone, f"{name} may {runs} what the solution returns")
     return tree
+
+
+def _runs(function: ast.expr) -> str:
+    """Return the name of a function that runs what it is given; empty for another."""
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+        return function.attr if function.attr in _EVALUATORS.get(function.value.id, ()) else ""
+    return function.id if isinstance(function, ast.Name) and function.id in _EVALUATORS[""] else ""
 
 
 def check(response: str, gold: Gold, _prompt: str) -> Outcome | Deferred:
     """Find the code of a response and leave it to the sandbox."""
-    source = code_of(strip_reasoning(response), gold)
+    source = code_of(strip_reasoning(response), gold).removeprefix("\ufeff")
     if not source.strip():
         return Outcome(Status.unparsed, None, "no code found")
     if len(source) > MAX_CODE:
@@ -248,11 +290,12 @@ def code_of(text: str, gold: Gold) -> str:
     """Return the program of a response without reasoning blocks; empty when there is none."""
     blocks = fenced(text, LANGUAGES[gold.language].fences)
     if blocks is None:
-        code = text
+        code = _answer(text)
     else:
         defines = _definition(gold.names)
-        defining = [block for block in blocks if defines is not None and defines.search(block)]
-        code = (defining or blocks or [""])[-1]
+        defining = [block for _, block in blocks if defines is not None and defines.search(block)]
+        marked = [block for tag, block in blocks if tag]
+        code = (defining or marked or [block for _, block in blocks] or [""])[-1]
         if defining:
             return code if not gold.prefix else f"{_imports(gold.prefix)}{code}"
     if gold.prefix and code.strip():
@@ -260,23 +303,53 @@ def code_of(text: str, gold: Gold) -> str:
     return code
 
 
-def fenced(text: str, languages: tuple[str, ...]) -> list[str] | None:
-    """Return the fenced blocks of a language or of none, or None where the text has no fence; the last may be open."""
+def fenced(text: str, languages: tuple[str, ...]) -> list[tuple[str, str]] | None:
+    """Return the fenced blocks of a language or of none, with what they are marked as; None where there is no fence."""
     found = list(_blocks(text))
-    return [block for tag, block in found if tag in languages or not tag] if found else None
+    return [(tag, block) for tag, block in found if tag in languages or not tag] if found else None
+
+
+class _Fence(NamedTuple):
+    """A line that may open or close a block: its indent and length in characters, its mark, what it says, its place."""
+
+    indent: int
+    length: int
+    mark: str
+    tag: str
+    start: int
+    end: int
+
+    def closes(self, opening: "_Fence") -> bool:
+        """Whether it closes another. One that stands four columns further in is part of a docstring."""
+        same = self.mark == opening.mark and self.length >= opening.length
+        return same and not self.tag and self.indent < opening.indent + 4
 
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the language and the text of each fenced block."""
-    opening, start = None, 0
+    """Yield the language and the text of each fenced block; the last may be open."""
+    opening: _Fence | None = None
     for match in _FENCE.finditer(text):
+        indent, length = match.end(1) - match.start(1), match.end(2) - match.start(2)
+        fence = _Fence(indent, length, text[match.start(2)], match[3].lower(), match.start(), match.end() + 1)
         if opening is None:
-            opening, start = match, match.end() + 1
-        elif match[1][0] == opening[1][0] and len(match[1]) >= len(opening[1]) and not match[2]:
-            yield opening[2].lower(), text[start : match.start()]
+            opening = fence
+        elif fence.closes(opening):
+            yield opening.tag, _dedented(text[opening.end : fence.start], opening.indent)
             opening = None
     if opening is not None:
-        yield opening[2].lower(), text[start:]
+        yield opening.tag, _dedented(text[opening.end :], opening.indent)
+
+
+def _dedented(block: str, indent: int) -> str:
+    """Return a block without the blanks that its fence has before it, as in a list."""
+    return re.sub(rf"^[ \t]{{1,{indent}}}+", "", block, flags=re.MULTILINE) if indent else block
+
+
+def _answer(text: str) -> str:
+    """Return what the last closed answer tag holds, else all of a text without fences."""
+    end = text.rfind("</answer>")
+    start = text.rfind("<answer>", 0, max(0, end))
+    return text if start < 0 else text[start + len("<answer>") : end]
 
 
 def _definition(names: tuple[str, ...]) -> re.Pattern[str] | None:
@@ -284,7 +357,8 @@ def _definition(names: tuple[str, ...]) -> re.Pattern[str] | None:
     if not names:
         return None
     either = "|".join(map(re.escape, names))
-    return re.compile(rf"^(?:async[ \t]++)?(?:def|class)[ \t]++(?:{either})\b|^(?:{either})[ \t]*+=", re.MULTILINE)
+    assigned = rf"(?:{either})[ \t]*+(?::[^=\n]*+)?=(?!=)"
+    return re.compile(rf"^(?:async[ \t]++)?(?:def|class)[ \t]++(?:{either})\b|^{assigned}", re.MULTILINE)
 
 
 def _imports(prefix: str) -> str:
@@ -295,7 +369,7 @@ def _imports(prefix: str) -> str:
 
 VERIFIER = Verifier(
     name="code",
-    version=f"2+python-{sys.version_info[0]}.{sys.version_info[1]}",
+    version=f"3+python-{sys.version_info[0]}.{sys.version_info[1]}",
     parse_gold=parse_gold,
     check=check,
     work="verifiers.code_worker:work",

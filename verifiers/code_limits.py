@@ -54,17 +54,29 @@ def resources(limits: Limits, processes: int, *, address_space: bool = True) -> 
     return limited
 
 
-def ready(descriptor: int, deadline: float, limits: Limits) -> str | None:
-    """Wait until there is something to read, or return what cut the solution short: `time` or `memory`.
+class Watch:
+    """Waits for what is read, and looks at the memory of the solution meanwhile.
 
-    From `WATCH_S` on, the memory of the solution is watched: a process has a limit of its own, all together have this.
+    A process has a limit of its own, all together have this. A solution that always has something to say is looked at
+    as often as one that says nothing.
     """
-    while not select.select([descriptor], [], [], max(0.0, min(WATCH_S, deadline - time.monotonic())))[0]:
-        if time.monotonic() >= deadline:
-            return "time"
-        if BOXES.get("solution").memory_mb() > limits.memory_mb + SHARED_MB:
-            return "memory"
-    return None
+
+    def __init__(self, limits: Limits) -> None:
+        self._most_mb = limits.memory_mb + SHARED_MB
+        self._next = time.monotonic() + WATCH_S
+
+    def ready(self, descriptor: int, deadline: float) -> str | None:
+        """Wait until there is something to read, or return what cut the solution short: `time` or `memory`."""
+        while True:
+            now = time.monotonic()
+            if now >= self._next:
+                if BOXES.get("solution").memory_mb() > self._most_mb:
+                    return "memory"
+                self._next = time.monotonic() + WATCH_S
+            if select.select([descriptor], [], [], max(0.0, min(self._next, deadline) - now))[0]:
+                return None
+            if time.monotonic() >= deadline:
+                return "time"
 
 
 def ended(solved: Ending, limits: Limits) -> Outcome:

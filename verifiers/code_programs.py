@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from verifiers.code_limits import BOXES, Limits, cause, ended, out_of_memory, out_of_time, ready, resources
+from verifiers.code_limits import BOXES, Limits, Watch, cause, ended, out_of_memory, out_of_time, resources
 from verifiers.contract import Outcome, Status
 from verifiers.languages import LANGUAGES, Language
 from verifiers.sandbox.boxes import Pipe
@@ -113,8 +113,9 @@ def _run_case(
 def _read(descriptor: int, deadline: float, limits: Limits) -> tuple[bytes, str | None]:
     """Return what comes until the end, and what cut it short: `time`, `memory` or `output`."""
     data = bytearray()
+    watch = Watch(limits)
     while True:
-        why = ready(descriptor, deadline, limits)
+        why = watch.ready(descriptor, deadline)
         more = b"" if why else os.read(descriptor, 1 << 18)
         if not more:
             return bytes(data), why

@@ -73,6 +73,22 @@ BAD_GOLDS = {
         {"kind": "asserts", "tests": ["def check(c):\n    assert is_same_list(c(1), node([1]))\ncheck(Solution().f)"]},
         "compare by is_same_list",
     ),
+    "judged by the solution in other words": (
+        {"kind": "asserts", "tests": ["r = f(1)\nassert same(r, [1]) is True"]},
+        "compare by same",
+    ),
+    "judged by the solution, one by one": (
+        {"kind": "asserts", "tests": ["assert all(same(f(a), b) for a, b in [(1, 1)])"]},
+        "compare by same",
+    ),
+    "found valid by the solution": ({"kind": "asserts", "tests": ["assert not wrong(f(1))"]}, "compare by wrong"),
+    "unpickled": ({"kind": "asserts", "tests": ["import pickle\nassert pickle.loads(f(1)) == 1"]}, "may loads what"),
+    "run as a command": ({"kind": "asserts", "tests": ["import os\nassert os.system(f(1)) == 0"]}, "may system what"),
+    "failures swallowed": (
+        {"kind": "asserts", "tests": ["try:\n    assert f(1) == 1\nexcept Exception:\n    pass"]},
+        "no test asserts",
+    ),
+    "in place": ({"kind": "asserts", "tests": ["assert f(1) == 1"], "in_place": 1}, "in_place must be"),
     "setup that is no Python": ({"kind": "asserts", "tests": ["assert f(1)"], "setup": "import"}, "setup is no Python"),
     "no check": ({"kind": "check", "entry_point": "f", "test": "assert f(1)"}, "defines no check"),
     "check of nothing": ({"kind": "check", "entry_point": "f", "test": "def check(): pass"}, "one argument"),
@@ -214,9 +230,19 @@ PLACES = {
     "longer fence": ("````python\ndef f():\n    '''\n```\n    '''\n````", "def f():\n    '''\n```\n    '''\n"),
     "none that defines": ("```python\nx = 1\n```\n```python\ny = 1\n```", "y = 1\n"),
     "assigned": ("```python\nf = len\n```\n```python\ny = 1\n```", "f = len\n"),
+    "assigned with a type": ("```python\nf: type = len\n```\n```python\nf == 1\n```", "f: type = len\n"),
     "asynchronous": ("```python\nasync def f(): pass\n```\n```python\ny = 1\n```", "async def f(): pass\n"),
     "class": ("```python\nclass f: pass\n```\n```python\ny = 1\n```", "class f: pass\n"),
     "only nearly": ("```python\ndef ff(): pass\n```\n```python\ny = 1\n```", "y = 1\n"),
+    "in a list": ("1. So:\n\n   ```python\n   def f():\n       pass\n   ```\n", "def f():\n    pass\n"),
+    "fence in a docstring": (
+        '```python\ndef f():\n    """\n    ```\n    f()\n    ```\n    """\n```\nDone.',
+        'def f():\n    """\n    ```\n    f()\n    ```\n    """\n',
+    ),
+    "answer tags": ("So <answer>1</answer>, or\n<answer>def f(): pass</answer>", "def f(): pass"),
+    "answer tags around a fence": ("<answer>\n```\ndef f(): pass\n```\n</answer>", "def f(): pass\n"),
+    "open answer tag": ("def f(): return '<answer>'", "def f(): return '<answer>'"),
+    "attributes": ("```{.python title='x'}\ndef f(): pass\n```", "def f(): pass\n"),
     "reasoning": ("<think>```python\ndef f(): 1\n```</think>\n```python\ndef f(): 2\n```", "def f(): 2\n"),
 }
 
@@ -229,6 +255,14 @@ def test_where_the_code_is(name):
         assert isinstance(found, Outcome) and found.status.value == "unparsed"
     else:
         assert isinstance(found, Deferred) and json.loads(found.payload)["source"] == code
+
+
+def test_a_program_is_marked_and_its_output_is_not():
+    gold = parse_gold({"kind": "stdio", "cases": [{"stdin": "3", "stdout": "9"}]})
+    program, sample = "```python\nprint(9)\n```\n", "Output:\n```\n9\n```\n```text\n9\n```\n"
+    assert code_of(program + sample, gold) == "print(9)\n"
+    assert code_of(sample + program, gold) == "print(9)\n"
+    assert code_of("```\nprint(8)\n```\n```\nprint(9)\n```", gold) == "print(9)\n"
 
 
 def test_a_completion_continues_its_prefix_and_a_whole_function_does_not():
@@ -252,6 +286,10 @@ def test_too_much_code_is_not_run():
         "\n" * 1_000_000,
         ("~~~\n```\n") * 100_000,
         "<think>" * 140_000,
+        "`" * 500_000 + "\n" + "```\n" * 100_000,
+        " " * 500_000 + "```\n" + "```\n" * 100_000,
+        " " * 30_000 + "```\n" + (" " * 30_000 + "x\n") * 30,
+        "<answer>" * 100_000 + "</answer>",
     ],
 )
 def test_finding_the_code_is_linear(text):
@@ -267,7 +305,7 @@ def test_any_text_gives_code_or_none(text):
     assert all(isinstance(one, Outcome | Deferred) for one in found)
     if isinstance(found[0], Deferred):
         json.loads(found[0].payload)
-    fenced(text, ("python",))
+    assert all(len(tag) + len(block) <= len(text) for tag, block in fenced(text, ("python",)) or [])
 
 
 # --- which names come from the solution ---------------------------------------------------------------------------
@@ -347,8 +385,56 @@ HONEST = {
     ),
     "argument handed back": (
         "def f(x):\n    x.append(1)\n    return x",
-        asserts("x = []\nassert f(x) is x and x == [1]"),
+        asserts("x = []\nassert f(x) is x and x == [1]", in_place=True),
     ),
+    "changed and counted": (
+        "def f(x):\n    x.sort()\n    return len(x)",
+        asserts("x = [3, 1]\nk = f(x)\nassert x[:k] == [1, 3]", in_place=True),
+    ),
+    "changed in place and returned, of which the tests take no notice": (
+        "def f(x):\n    x.sort()\n    return x",
+        asserts("x = [3, 1]\nf(x)\nassert x == [1, 3]"),
+    ),
+    "changed in a check": (
+        "def f(x): x.sort()",
+        json.dumps(
+            {
+                "kind": "check",
+                "entry_point": "f",
+                "test": "def check(c):\n    x = [3, 1]\n    assert c(x) == None\n    assert x == [1, 3]",
+            }
+        ),
+    ),
+    "argument used up, of which the tests take no notice": (
+        "def f(x):\n    s = 0\n    while x: s += x.pop()\n    return s",
+        asserts("x = [3, 1]\nassert f(x) == 4", "assert f([1]) == 1"),
+    ),
+    "argument sorted and returned": (
+        "def f(x):\n    x.sort()\n    return x",
+        asserts("x = [3, 1]\nassert f(x) == sorted(x)"),
+    ),
+    "exception of a class of its own": (
+        "class Low(ValueError): pass\ndef f(x): raise Low('low')",
+        asserts("try:\n    f(3)\n    assert False\nexcept ValueError as e:\n    assert str(e) == 'low'"),
+    ),
+    "exceptions that the tests know": (
+        "class Base(Exception): pass\nclass Low(Base): pass\nclass High(Base): pass\ndef f(x): raise Low('low')",
+        asserts(
+            "try:\n    f(3)\n    assert False\nexcept High:\n    assert False\nexcept (KeyError, Low) as e:\n"
+            "    assert str(e) == 'low'",
+            "try:\n    f(3)\n    assert False\nexcept Base:\n    pass",
+        ),
+    ),
+    "empty": ("def f(x): return []", asserts("assert f(3) == []")),
+    "empty in words": ("def f(x): return []", asserts("assert len(f(3)) == 0 and not f(4)")),
+    "byte-order mark": ("\ufeffdef f(x): return x * x", asserts("assert f(3) == 9")),
+    "limits asked for": (
+        "import resource\nresource.getrlimit(resource.RLIMIT_CPU)\n"
+        "resource.setrlimit(resource.RLIMIT_STACK, resource.getrlimit(resource.RLIMIT_STACK))\ndef f(x): return x * x",
+        asserts("assert f(3) == 9"),
+    ),
+    "stdio that exits": ("print(int(input()) ** 2)\nexit()", stdio(("3\n", "9\n"))),
+    "stdio that quits": ("while True:\n    print(int(input()) ** 2)\n    quit(0)", stdio(("3\n", "9\n"))),
     "generator": (
         "def f(n):\n    for i in range(n): yield i",
         asserts("assert list(f(3)) == [0, 1, 2]", "assert next(f(9)) == 0"),
@@ -408,6 +494,11 @@ HONEST = {
             "v = Vector(3, 4) + Vector(1, 1)\nassert len(v) == 2 and list(v) == [4, 5] and v[1] == 5",
             "assert str(v) == '(4, 5)' and f'{v}' == '(4, 5)'",
         ),
+    ),
+    "class with a truth and members": (
+        "class S:\n    def __init__(self, x): self.x = x\n    def __contains__(self, y): return y in self.x\n"
+        "    def __len__(self): return len(self.x)\nclass T(S):\n    def __bool__(self): return True\nclass U: pass",
+        asserts("assert 2 in S([2]) and 3 not in S([2])", "assert S([2]) and not S([]) and T([]) and U()"),
     ),
     "class as a context": (CLASS, asserts("with Vector(1, 2) as v:\n    assert v.x == 1\nassert v.x == 0")),
     "class that returns itself": (CLASS, asserts("v = Vector(1, 2)\nassert v.scale(3).x == 3 and v.x == 3")),
@@ -816,6 +907,8 @@ PURE = {
     "locals": ("a, b = [1], {}\nb['x'] = a\na[0] += 1\nassert f(a) == sorted(a, key=lambda x: -x)", True),
     "raises": ("try:\n    f(0)\n    assert False\nexcept ValueError as e:\n    assert 'x' in str(e)", True),
     "another module": ("import random\nrandom.seed(1)\nassert f(random.random())", False),
+    "another module, not imported": ("assert f(random.random())", False),
+    "module, not imported": ("assert math.isclose(f(1), 1)", True),
     "part of another module": ("from sys import modules\nassert f(1)", False),
     "part of a package": ("import os.path\nassert f(1)", False),
     "attribute": ("import math\nmath.pi = 3\nassert f(1)", False),
@@ -855,6 +948,37 @@ def test_no_solution_meets_what_the_tests_of_another_left(test):
     with VerifierPool(1) as one:
         verdicts = one.verify([Task("code", source, gold) for source in sources])
     assert [v.status.value for v in verdicts] == ["incorrect", "correct"] * 3
+
+
+@bubblewrap
+def test_no_solution_changes_the_cases_of_another():
+    gold = calls({"args": [[1, 2]], "kwargs": {"more": {"a": [3]}}, "expected": 6})
+    right = "def f(x, more): return sum(x) + sum(more['a'])"
+    spoils = "def f(x, more):\n    s = sum(x) + sum(more['a'])\n    x.clear()\n    more['a'].clear()\n    return s"
+    with VerifierPool(1) as one:
+        verdicts = one.verify([Task("code", source, gold) for source in (spoils, right, f"{right}\n", spoils + "\n")])
+    assert [v.status.value for v in verdicts] == ["correct"] * 4
+
+
+GOOD_GOLDS = {  # tests that look like ones that leave the verdict to the solution
+    "two functions": ["assert add(mul(2, 3), 4) == 10"],
+    "predicate": ["assert is_prime(3)", "assert is_prime(5)"],
+    "class": ["assert is_empty(Stack())"],
+    "judge that is tested": ["assert valid(f(1))", "assert valid([2])"],
+    "judge that says no": ["assert valid(f(1))", "assert not valid(g(1))"],
+    "judge beside others": ["assert valid(f(1))", "assert f(1) == [1]"],
+    "twice": ["assert f(f(True))"],
+    "failures told": ["try:\n    assert f(1) == 1\nexcept Exception:\n    assert False"],
+}
+
+
+@pytest.mark.parametrize("name", GOOD_GOLDS)
+def test_a_good_gold_is_one(name):
+    parse_gold({"kind": "asserts", "tests": GOOD_GOLDS[name]})
+
+
+def test_deep_tests_are_read():
+    parse_gold({"kind": "asserts", "tests": ["assert f(1) == " + "+".join(["1"] * 900)]})
 
 
 ENDS = {

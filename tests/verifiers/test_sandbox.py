@@ -224,6 +224,19 @@ def test_system_calls_that_are_refused(pool):
 
 @bubblewrap
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers are those of x86_64")
+def test_the_limit_on_time_cannot_be_changed_and_others_can(pool):
+    source = (
+        f"{HELP}\nimport resource\ndef f():\n    new, old = (ctypes.c_long * 2)(1, 1), (ctypes.c_long * 2)()\n"
+        "    core = (ctypes.c_long * 2)()\n    call = lambda *a: (libc.syscall(*a), ctypes.get_errno())\n"
+        "    denied = call(160, 0, new), call(302, 0, 0, new, old)\n"
+        "    asked = libc.syscall(302, 0, 0, None, old), libc.syscall(97, 0, old), old[0] > 1\n"
+        "    return denied, asked, (libc.syscall(160, 4, core), libc.syscall(302, 0, 4, core, None))"
+    )
+    told(pool, source, [[[-1, 1], [-1, 1]], [0, 0, True], [0, 0]])
+
+
+@bubblewrap
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers are those of x86_64")
 def test_no_further_namespaces_by_any_call(pool):
     flags = [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000]
     source = (
@@ -508,10 +521,11 @@ def test_without_isolation_a_machine_is_told_so(monkeypatch):
 def test_unsafe_works_and_every_verdict_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", f"{tmp_path}:/nowhere")
     stdio = json.dumps({"kind": "stdio", "cases": [{"stdin": "3\n", "stdout": "9\n"}]})
+    before = set(Path("/tmp").glob("preppo-*"))
     with VerifierPool(1, sandbox="unsafe") as pool:
         verdicts = pool.verify(
             [Task("code", SQUARE, GOLD), Task("code", "f = abs", GOLD), Task("code", "print(int(input()) ** 2)", stdio)]
         )
     assert [v.status.value for v in verdicts] == ["correct", "incorrect", "correct"]
     assert all(v.detail.startswith("not isolated: ") for v in verdicts)
-    assert not list(Path("/tmp").glob("preppo-*"))
+    assert not {path for path in Path("/tmp").glob("preppo-*") if len(path.name) == len("preppo-12345678")} - before

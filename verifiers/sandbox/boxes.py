@@ -2,12 +2,12 @@
 
 import os
 import socket
-import struct
 from collections.abc import Sequence
 from typing import Self
 
 from verifiers.forkserver import ServerGone
 from verifiers.sandbox.host import Ending, Sandbox
+from verifiers.sandbox.inside.tester import START
 from verifiers.sandbox.isolation import NoIsolation
 
 MODE = "PREPPO_SANDBOX"
@@ -60,14 +60,19 @@ class Tests:
         with theirs:
             box.fork({"role": "tester", "program": key, "limits": resources}, [theirs.fileno()])
 
-    def start(self, wall_s: float, fds: Sequence[int]) -> None:
+    def start(self, wall_s: float, fds: Sequence[int], *, keeps: bool) -> None:
         """Have a solution tested that is at the other ends of `fds`, requests and answers.
+
+        Args:
+            wall_s: seconds for all its answers.
+            fds: the two ends.
+            keeps: whether arguments stay as they were where the tests take a result of a call.
 
         Raises:
             ServerGone: the process has ended.
         """
         try:
-            socket.send_fds(self.socket, [struct.pack("=d", wall_s)], fds)
+            socket.send_fds(self.socket, [START.pack(wall_s, keeps)], fds)
         except OSError as error:
             raise ServerGone(f"the tests have ended: {error}") from None
 

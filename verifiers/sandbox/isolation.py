@@ -24,6 +24,7 @@ _MODULES = (
     "__init__",
     "arrays",
     "compare",
+    "judges",
     "link",
     "namespaces",
     "program",

@@ -14,6 +14,9 @@ HEAVY = 1 << 18
 WEIGHED = b"heavy\n"
 """What is reported when the answers are that heavy; the verdict follows."""
 
+GIVEN, OWN = b"given\n", b"own\n"
+"""What is reported when the tests go on with something that the solution gave them, and with nothing of the kind."""
+
 
 class Link:
     """Asks the solution, and ends this process with a verdict when it breaks the protocol or its limits.
@@ -32,6 +35,8 @@ class Link:
         self.calls = 0
         self.asked = 0
         self.heard = 0
+        self.involved = True
+        self._given = self._told = False
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request and return the answer to it."""
@@ -42,9 +47,26 @@ class Link:
         self._write(line, started + self.left_s)
         answer = self._answer(started + self.left_s)
         self.left_s -= time.monotonic() - started
+        if request["op"] != "load":
+            self.given()
         if not isinstance(answer, dict) or answer.get("id") != request["id"]:
             self.finish("failed", "protocol: an answer to another question")
         return answer
+
+    def given(self) -> None:
+        """Note that the tests have had something from the solution, so that it may be what keeps them busy."""
+        self._given = True
+        self._blame()
+
+    def begin(self, *, involved: bool) -> None:
+        """Note that a part of the tests begins, and whether anything of the solution can have a part in it."""
+        self.involved = involved
+        self._blame()
+
+    def _blame(self) -> None:
+        if self._told != (self._given and self.involved):
+            self._told = not self._told
+            os.write(self.report, GIVEN if self._told else OWN)
 
     def _write(self, line: bytes, deadline: float) -> None:
         try:

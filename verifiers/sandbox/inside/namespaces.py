@@ -92,6 +92,7 @@ _REFUSED = {
     "syslog": (103, 116),
 }
 _CLONE, _CLONE3, _SOCKET, _SOCKETPAIR, _YIELD = (56, 220), (435, 435), (41, 198), (53, 199), (24, 124)
+_SETRLIMIT, _PRLIMIT = (160, 164), (302, 261)
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 SUPPORTED = platform.machine() in _ARCHITECTURES
 _COLUMN, _ARCHITECTURE = _ARCHITECTURES.get(platform.machine(), (0, 0))
@@ -195,6 +196,22 @@ def _program(refused: list[int]) -> list[bytes]:
         step(equal, _SOCKETPAIR[_COLUMN], 0, 4),
         step(load, 16),
         step(equal, 1, 1, 0),  # AF_UNIX
+        step(answer, refuse),
+        step(answer, allow),
+        # A lower limit on processor time: whom the kernel kills for that would seem killed by the machine.
+        step(equal, _SETRLIMIT[_COLUMN], 0, 4),
+        step(load, 16),
+        step(equal, resource.RLIMIT_CPU, 0, 1),
+        step(answer, refuse),
+        step(answer, allow),
+        step(equal, _PRLIMIT[_COLUMN], 0, 9),
+        step(load, 24),
+        step(equal, resource.RLIMIT_CPU, 1, 0),
+        step(answer, allow),
+        step(load, 32),
+        step(equal, 0, 0, 2),
+        step(load, 36),
+        step(equal, 0, 1, 0),  # no new limit, only a question
         step(answer, refuse),
         step(answer, allow),
     ]

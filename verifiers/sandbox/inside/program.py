@@ -10,11 +10,20 @@ from collections.abc import Iterator
 from types import CodeType  # noqa: TC003 - needed where the sandbox has no type checker
 from typing import Any
 
+from verifiers.sandbox.inside.judges import judge
 from verifiers.sandbox.inside.purity import pure
 
 CHECKED = "__checked__"
 """What `check` calls first."""
 
+CHANGING = "__changing__"
+"""What calls a function where the tests want no result of it: as a statement of its own, or compared with None.
+
+There a change of an argument is what they ask for. Anywhere else they may compute what they expect from an argument
+that the solution has changed: `assert f(x) == sorted(x)` holds for all who clear `x` and return `[]`.
+"""
+
+_EMPTY = ("Counter", "OrderedDict", "bytes", "deque", "dict", "frozenset", "list", "set", "str", "tuple")
 _BUILTINS = frozenset(vars(builtins))
 _PACKAGES = {"numpy": "numpy", "np": "numpy"}
 _COMMON = {
@@ -39,8 +48,12 @@ class Program:
             library (used as one), or a common helper such as `isclose`, is not taken from the solution: a solution
             that brought its own `math.isclose` would be told the answers and judge itself.
         lent: the modules and helpers that it gets instead.
-        steps: code with the name of each part.
+        in_place: whether the gold says that its tests want both a result and a change of an argument.
+        steps: the name of each part, its code, and whether anything of the solution can have a part in it.
         pure: whether it leaves nothing behind in its process.
+        only_called: whether the tests do nothing with those names but call them.
+        errors: those that stand for exceptions: the tests catch them, and never call them.
+        names_nothing: whether the tests name something empty, 0 or no number as what they expect.
     """
 
     def __init__(self, tests: dict[str, Any]) -> None:
@@ -48,6 +61,7 @@ class Program:
         self.entry_point: str = tests.get("entry_point") or ""
         self.cases: list[dict[str, Any]] = tests.get("cases", [])
         self.compare: dict[str, Any] = tests.get("compare") or {}
+        self.in_place: bool = tests.get("in_place") or False
         sources = [("setup", tests.get("setup") or "")]
         if self.kind == "check":
             sources.append(("test", tests["test"]))
@@ -71,11 +85,16 @@ class Program:
             self.lent |= {name: _HELPERS[name] for name in wanted & set(_HELPERS) - {self.entry_point}}
         self.names = sorted((wanted - set(self.lent)) | ({self.entry_point} if self.entry_point else set()))
         self.lent.pop(self.entry_point, None)
-        self.pure = pure([*trees, ast.parse(prefix)])
-        self.judge = _judge(trees, set(self.names) | _parameters(trees))
-        marked = map(_mark_check, trees) if self.kind == "check" else trees
-        self.steps: list[tuple[str, CodeType]] = [
-            (name, compile(tree, name, "exec")) for (name, _), tree in zip(sources, marked, strict=True)
+        self.pure = pure([*trees, ast.parse(prefix)], [module for module, _ in self.lent.values()])
+        self.judge = judge(trees, set(self.names) | _parameters(trees))
+        self.errors = set().union(*map(_caught, trees)) & set(self.names) - set().union(*map(_called, trees))
+        self.names_nothing = any(_nothing(node) for tree in trees for node in ast.walk(tree))
+        self.only_called = all(_only_called(tree, set(self.names)) for tree in trees)
+        marked = map(_let_change, map(_mark_check, trees) if self.kind == "check" else trees)
+        involved = _involved(trees, set(self.names))
+        self.steps: list[tuple[str, CodeType, bool]] = [
+            (name, compile(tree, name, "exec"), of_solution)
+            for (name, _), tree, of_solution in zip(sources, marked, involved, strict=True)
         ]
 
     def lend(self) -> Iterator[tuple[str, Any]]:
@@ -144,25 +163,73 @@ def _mark_check(tree: ast.Module) -> ast.Module:
     return ast.fix_missing_locations(tree)
 
 
-def _judge(trees: list[ast.Module], names: set[str]) -> str | None:
-    """Return the name of a function of the solution by which the tests compare its results, if there is one.
-
-    That is `assert same(f(3), 9)`, where neither `same` nor `f` is the tests' own.
-    """
+def _involved(trees: list[ast.Module], names: set[str]) -> list[bool]:
+    """Return for each part whether it uses one of the names, or any name that a part before it uses beside them."""
+    reached, involved = set(names), []
     for tree in trees:
-        for node in ast.walk(tree):
-            test = node.test if isinstance(node, ast.Assert) else None
-            if not (isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id in names):
-                continue
-            inner = (part for argument in test.args for part in ast.walk(argument))
-            if len(test.args) > 1 and any(isinstance(part, ast.Call) and _of(part.func, names) for part in inner):
-                return test.func.id
-    return None
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - _BUILTINS
+        involved.append(not used.isdisjoint(reached))
+        if involved[-1]:
+            reached |= used
+    return involved
 
 
-def _of(function: ast.expr, names: set[str]) -> bool:
-    """Whether a function is one of the names, or an attribute of one."""
-    return any(isinstance(node, ast.Name) and node.id in names for node in ast.walk(function))
+def _let_change(tree: ast.Module) -> ast.Module:
+    """Have the calls that `CHANGING` is for made by it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            node.value = _changing(node.value)
+        elif isinstance(node, ast.Compare) and len(node.ops) == 1:
+            none = node.comparators[0]
+            if isinstance(none, ast.Constant) and none.value is None:
+                node.left = _changing(node.left)
+    return tree
+
+
+def _changing(value: ast.expr) -> ast.expr:
+    if not isinstance(value, ast.Call) or (isinstance(value.func, ast.Name) and value.func.id in {*_BUILTINS, CHECKED}):
+        return value
+    function = ast.copy_location(ast.Name(CHANGING, ast.Load()), value)
+    return ast.copy_location(ast.Call(function, [value.func, *value.args], value.keywords), value)
+
+
+def _only_called(tree: ast.Module, names: set[str]) -> bool:
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return all(id(n) in called for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id in names)
+
+
+def _caught(tree: ast.Module) -> Iterator[str]:
+    """Yield the names that `except` or `assertRaises` has."""
+    for node in ast.walk(tree):
+        kinds = [node.type] if isinstance(node, ast.ExceptHandler) and node.type else []
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and "raises" in node.func.attr.lower():
+            kinds = node.args[:1]
+        for kind in kinds:
+            parts = kind.elts if isinstance(kind, ast.Tuple) else [kind]
+            yield from (part.id for part in parts if isinstance(part, ast.Name))
+
+
+def _called(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield node.func.id
+
+
+def _nothing(node: ast.AST) -> bool:
+    """Whether this may be how the tests say that they expect something empty, 0 or no number."""
+    if isinstance(node, ast.List | ast.Tuple | ast.Set):
+        return not node.elts and isinstance(getattr(node, "ctx", None) or ast.Load(), ast.Load)
+    if isinstance(node, ast.Dict):
+        return not node.keys
+    if isinstance(node, ast.Call):
+        return not (node.args or node.keywords) and isinstance(node.func, ast.Name) and node.func.id in _EMPTY
+    if isinstance(node, ast.Compare):
+        return any(isinstance(side, ast.Constant) and side.value == 0 for side in (node.left, *node.comparators))
+    if isinstance(node, ast.Attribute):
+        return node.attr in ("nan", "isnan")
+    if isinstance(node, ast.Constant):
+        return node.value in ("", b"") or (isinstance(node.value, str) and node.value.lower() == "nan")
+    return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not) and not isinstance(node.operand, ast.Compare)
 
 
 def _parameters(trees: list[ast.Module]) -> set[str]:

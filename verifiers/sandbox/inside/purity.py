@@ -6,6 +6,7 @@ same: the price of a doubt is a fork.
 
 import ast
 import builtins
+from collections.abc import Iterable
 
 _NODES = (
     *(ast.Module, ast.Expr, ast.Assert, ast.Assign, ast.AugAssign, ast.For, ast.If, ast.Pass, ast.Return, ast.Raise),
@@ -33,9 +34,14 @@ _FUNCTIONS = _words(
 _BUILTINS = frozenset(vars(builtins))
 
 
-def pure(trees: list[ast.Module]) -> bool:
-    """Whether nothing in these modules reaches beyond their own names and the values behind them."""
-    return all(_harmless(node) for tree in trees for node in ast.walk(tree))
+def pure(trees: list[ast.Module], lent: Iterable[str] = ()) -> bool:
+    """Whether nothing in these modules reaches beyond their own names and the values behind them.
+
+    Args:
+        trees: the modules.
+        lent: what they use without an import.
+    """
+    return _MODULES.issuperset(lent) and all(_harmless(node) for tree in trees for node in ast.walk(tree))
 
 
 def _harmless(node: ast.AST) -> bool:

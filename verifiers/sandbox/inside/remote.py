@@ -3,18 +3,23 @@
 An object that a function returns has attributes, and can be called if the solution says so. Nothing else: its truth,
 its hash, and whether it equals anything would be the solution's word for its own result, so a test that asks for one of
 them ends with a failed verdict that no `except` catches. Objects which the tests build themselves, by calling a class
-with a capitalised name, also have a length, items, text and arithmetic: that is what tests of a class are about; what
-their methods return and their attributes hold has not. No comparison is ever left to the solution.
+with a capitalised name, also have a length, truth, items, text and arithmetic: that is what tests of a class are about;
+what their methods return and their attributes hold has not. No comparison is ever left to the solution.
 """
 
 import builtins
 import contextlib
+import copy
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from verifiers.sandbox.inside import wire
 from verifiers.sandbox.inside.link import Link
 
+MAX_KINDS = 20
+"""Classes of an exception that are looked at."""
+
+_NOT_A_NUMBER = ("nan", "NaN", "sNaN")
 _ENDS_A_LOOP = ("StopIteration", "StopAsyncIteration")  # `for x in map(candidate, ...)` would take it for the end
 _FORWARDED = ("__name__", "__qualname__")
 
@@ -32,45 +37,72 @@ class Space:
 
     Args:
         link: how to ask for more.
+        keeps: whether arguments stay as they were where the tests take a result of the call.
+
+    Attributes:
+        changed: whether a call of which the tests take a result has changed an argument.
+        said: whether any answer was more than something empty, or no number at all.
     """
 
-    def __init__(self, link: Link) -> None:
-        self.link = link
+    def __init__(self, link: Link, *, keeps: bool = False) -> None:
+        self.link, self.keeps = link, keeps
+        self.changed = self.said = False
+        self.errors: dict[int, type[Exception]] = {}
         self.proxies: dict[tuple[int, bool], Opaque] = {}
 
-    def ask(self, request: dict[str, Any], *, built: bool = False, sent: list[Any] | None = None) -> Any:
+    def ask(
+        self, request: dict[str, Any], *, built: bool = False, sent: list[Any] | None = None, alone: bool = False
+    ) -> Any:
         """Return the value of an answer, or raise what the solution raised.
 
         Args:
             request: without its id.
             built: whether an object in the answer is one that the tests build.
             sent: the containers among the arguments of the request, which the call may have changed.
+            alone: whether the change is all that the tests want of the call.
         """
         answer = self.link.ask(request)
+        sent = sent or []
+        self.said = (
+            self.said or request["op"] not in ("call", "get") or "raise" in answer or not _empty(answer.get("ok"))
+        )
+        if "changed" in answer and not alone:
+            self.changed = True
+            if self.keeps:
+                sent = [copy.copy(container) for container in sent]  # what the result is made of, if it is made of them
         decoder = _Decoder(self, built, sent)
         value = self._decoded(decoder, answer.get("ok"))
         if "changed" in answer:
-            self._change(decoder, sent or [], answer["changed"])
+            self._change(decoder, sent, answer["changed"])
         if "raise" in answer:
             self._raise(answer["raise"])
         return value
 
-    def load(self, names: list[str]) -> dict[str, Any]:
-        """Return what the solution defines of the names."""
+    def load(self, names: list[str], errors: set[str]) -> dict[str, Any]:
+        """Return what the solution defines of the names; exception classes among `errors` become classes of ours."""
         answer = self.link.ask({"op": "load", "names": names})
         if "raise" in answer:
             self._raise(answer["raise"])
         found = answer.get("ok")
         if not isinstance(found, dict):
             self.link.refuse()
-        return {name: self._decoded(_Decoder(self, name[:1].isupper()), found[name]) for name in names if name in found}
+        loaded = {
+            name: self._decoded(_Decoder(self, name[:1].isupper(), []), found[name]) for name in names if name in found
+        }
+        if not all(isinstance(value, Opaque) for value in loaded.values()):
+            self.link.given()
+        for name in errors & set(loaded):  # whatever it is, no class that catches what the tests raise
+            known = found[name].get("c") == "error" if isinstance(loaded[name], Function) else False
+            number = loaded[name]._remote_number if known else -1
+            loaded[name] = self.errors.setdefault(number, type(name, (SolutionError,), {}))
+        return loaded
 
     def proxy(self, number: int, kind: str, sort: str, *, built: bool) -> "Opaque":
         """Return the one proxy of an object that stays on the other side."""
         # The same object may be known as one that the tests built and as what a method returned. `return self` must not
         # give a result the arithmetic of the former.
         if (number, built) not in self.proxies:
-            made: type[Opaque] = Function if sort in ("class", "function") else Instance if built else Opaque
+            made: type[Opaque] = Function if sort in ("class", "function", "error") else Instance if built else Opaque
             self.proxies[number, built] = made(self, number, kind, built)
         return self.proxies[number, built]
 
@@ -90,25 +122,44 @@ class Space:
 
     def _raise(self, told: Any) -> None:
         try:
-            name, message = told
+            name, message, *rest = told
             name, message = str(name), str(message)
-        except (TypeError, ValueError):
+            numbers = rest[0][:MAX_KINDS] if rest else []
+            known = [self.errors[number] for number in numbers if number in self.errors]
+        except (TypeError, ValueError, LookupError):
             self.link.refuse()
         if name == "NotPlain":
             self.link.finish("failed", f"limit: a result that cannot be sent: {message}")
-        raise exception(name, message)
+        raise exception(name, message, known)
 
 
-def exception(name: str, message: str) -> BaseException:
-    """Return the builtin exception of a name, else a `SolutionError`."""
+def exception(name: str, message: str, known: list[type[Exception]]) -> BaseException:
+    """Return the builtin exception of a name, else a `SolutionError`; it is one of the known classes, too."""
     kind = getattr(builtins, name, None)
     error: BaseException = SolutionError(f"{name}: {message}")
     if isinstance(kind, type) and issubclass(kind, Exception) and name not in _ENDS_A_LOOP:
         with contextlib.suppress(Exception):  # some take more than a message
             error = kind.__new__(kind)
             error = kind(message)
+    if known:
+        with contextlib.suppress(TypeError, ValueError):
+            error = type(name, (*dict.fromkeys(known), type(error)), {})(message)
     error.of_solution = True  # type: ignore[attr-defined]
     return error
+
+
+def _empty(data: Any) -> bool:
+    """Whether a value says nothing that a test is sure to look at: it is empty, all that it holds is, or no number."""
+    if not isinstance(data, dict):
+        return data == "" or (isinstance(data, list) and all(map(_empty, data)))
+    tag, value = data.get("t"), data.get("v")
+    if tag in ("float", "decimal"):
+        return value in _NOT_A_NUMBER
+    if tag == "complex" and isinstance(value, list):
+        return any(map(_empty, value))
+    if tag == "range" and isinstance(value, list):
+        return len(value) == 3 and value[0] == value[1]
+    return tag not in ("ref", "same", "type") and "more" not in data and _empty(value)
 
 
 def _replace(before: Any, after: Any) -> None:
@@ -124,8 +175,8 @@ def _replace(before: Any, after: Any) -> None:
 
 
 class _Decoder(wire.Decoder):
-    def __init__(self, space: Space, built: bool, sent: list[Any] | None = None) -> None:  # noqa: FBT001
-        super().__init__(None if sent is None else sent.copy())
+    def __init__(self, space: Space, built: bool, sent: list[Any]) -> None:  # noqa: FBT001
+        super().__init__(sent.copy())
         self.space, self.built = space, built
 
     def refer(self, data: dict[str, Any]) -> Any:
@@ -193,12 +244,12 @@ class Opaque:
     def _remote_ask(self, *, built: bool = False, **request: Any) -> Any:
         return self._remote_space.ask({**request, "of": self._remote_number}, built=built)
 
-    def _remote_call(self, *args: Any, **kwargs: Any) -> Any:
+    def _remote_call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, alone: bool = False) -> Any:
         space, made = self._remote_space, []  # type: ignore[var-annotated]
         space.link.calls += 1
         request = {"op": "call", "of": self._remote_number, "args": _sent(args, made, space.link)}
         request["kwargs"] = _sent(kwargs, made, space.link)
-        return space.ask(request, built=self._remote_built, sent=made)
+        return space.ask(request, built=self._remote_built, sent=made, alone=alone)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name not in _FORWARDED:
@@ -236,7 +287,7 @@ class Function(Opaque):
     __slots__ = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._remote_call(*args, **kwargs)
+        return self._remote_call(args, kwargs)
 
     def __instancecheck__(self, other: object) -> bool:
         return isinstance(other, Opaque) and self._remote_ask(op="is", what=other._remote_number) is True
@@ -253,8 +304,12 @@ class Instance(Opaque):
         text = self._remote_method(name, *args)
         return text if isinstance(text, str) else self._remote_refuse("there is no text of a")
 
+    def _remote_answer(self, name: str, *args: Any) -> bool:
+        answer = self._remote_method(name, *args)
+        return answer if isinstance(answer, bool) else self._remote_refuse("there is no truth of a")
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._remote_call(*args, **kwargs)
+        return self._remote_call(args, kwargs)
 
     def __len__(self) -> int:
         length = self._remote_method("__len__")
@@ -263,6 +318,18 @@ class Instance(Opaque):
     def __iter__(self) -> Any:
         found = self._remote_method("__iter__")
         return found if hasattr(found, "__next__") else self._remote_refuse("there is no way through a")
+
+    def __contains__(self, item: object) -> bool:
+        return self._remote_answer("__contains__", item)
+
+    def __bool__(self) -> bool:
+        for name in ("__bool__", "__len__"):
+            try:
+                self._remote_ask(op="get", name=name)
+            except AttributeError:
+                continue
+            return self._remote_answer(name) if name == "__bool__" else len(self) > 0
+        return True
 
     def __str__(self) -> str:
         return self._remote_text("__str__")
@@ -287,6 +354,13 @@ def _forwarded(name: str) -> Any:
         return self._remote_ask(op="get", name=name, built=built)(*args)
 
     return method
+
+
+def change(function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    # A call of which the tests want no result: see `CHANGING` in program.py.
+    if isinstance(function, Function | Instance):
+        return function._remote_call(args, kwargs, alone=True)
+    return function(*args, **kwargs)
 
 
 for _name in ("getitem", "setitem", "delitem", "int", "float", "index", "abs", "neg", "pos", "invert", "round"):

@@ -5,6 +5,7 @@ is to answer the calls that it is asked, which is its task.
 """
 
 import atexit
+import builtins
 import io
 import os
 import sys
@@ -23,8 +24,8 @@ class Server:
 
     Requests carry an `id`, which the answer repeats, and an `op`: `load` with `names`; `call` with `of` (a reference),
     `args` and `kwargs`; `get` and `set` with `of` and the `name` of an attribute; `more` with `of`, an iterator; `is`
-    with `of`, a class, and `what`. An answer has `ok` or `raise: [type, message]`, and `changed` where a call has
-    changed an argument in place.
+    with `of`, a class, and `what`. An answer has `ok` or `raise: [type, message, references of its classes]`, and
+    `changed` where a call has changed an argument in place.
     """
 
     def __init__(self, source: str, requests: int, answers: int) -> None:
@@ -42,7 +43,7 @@ class Server:
             try:
                 answer = getattr(self, f"do_{request['op']}")(request)
             except BaseException as error:  # SystemExit too: it is an answer like another
-                answer = _raised(error)
+                answer = self.raised(error)
             data = wire.dump({"id": request["id"], **answer})
             while data:
                 data = data[os.write(self.answers, data) :]
@@ -64,7 +65,7 @@ class Server:
         try:
             answer: dict[str, Any] = {"ok": encoder.encode(self.kept[request["of"]](*args, **kwargs))}
         except BaseException as error:  # what it changed before it raised has changed all the same
-            answer = _raised(error)
+            answer = self.raised(error)
         if sent and self._changed(args, kwargs, request):
             answer["changed"] = [encoder.content(container) for container in encoder.made[:sent]]
         return answer
@@ -96,6 +97,18 @@ class Server:
         """Say whether an object is of a class."""
         return {"ok": bool(isinstance(self.kept[request["what"]], self.kept[request["of"]]))}
 
+    def raised(self, error: BaseException) -> dict[str, Any]:
+        """Return the answer for an exception: the builtin one that it is or comes from, and its classes known here."""
+        name, known = type(error).__name__[:80], []
+        try:
+            for kind in type(error).__mro__:
+                known += [self.numbers[id(kind)]] if id(kind) in self.numbers else []
+            builtin = next(kind for kind in type(error).__mro__ if vars(builtins).get(kind.__name__) is kind)
+            name = name if builtin in (Exception, BaseException) else builtin.__name__
+            return {"raise": [name, str(error)[:MAX_MESSAGE], known]}
+        except BaseException:
+            return {"raise": [name, "", known]}
+
     def encode(self, value: Any) -> Any:
         """Return a value as JSON data."""
         return _Encoder(self).encode(value)
@@ -119,6 +132,8 @@ class _Encoder(wire.Encoder):
 
     def refer(self, value: Any) -> dict[str, Any]:
         sort = "class" if isinstance(value, type) else "function" if callable(value) else "object"
+        if sort == "class" and issubclass(value, BaseException):
+            sort = "error"
         return {"t": "ref", "v": self.server.number(value), "k": type(value).__name__[:80], "c": sort}
 
     def stream(self, iterator: Iterator[Any], depth: int) -> dict[str, Any]:
@@ -136,13 +151,6 @@ class _Decoder(wire.Decoder):
 
     def refer(self, data: dict[str, Any]) -> Any:
         return self.kept[data["v"]]
-
-
-def _raised(error: BaseException) -> dict[str, Any]:
-    try:
-        return {"raise": [type(error).__name__[:80], str(error)[:MAX_MESSAGE]]}
-    except BaseException:
-        return {"raise": [type(error).__name__[:80], ""]}
 
 
 def run_program(source: str) -> NoReturn:

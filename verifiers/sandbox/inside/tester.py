@@ -12,11 +12,14 @@ from typing import Any
 
 from verifiers.sandbox.inside.compare import same
 from verifiers.sandbox.inside.link import HEAVY, Link
-from verifiers.sandbox.inside.program import CHECKED, Program
-from verifiers.sandbox.inside.remote import Function, NotSendable, Space
+from verifiers.sandbox.inside.program import CHANGING, CHECKED, Program
+from verifiers.sandbox.inside.remote import Function, NotSendable, Space, change
 
 RUNS = 1_000
 """Solutions after which a process is replaced, whatever it holds by then."""
+
+START = struct.Struct("=d?")
+"""What a run begins with: see `verifiers.sandbox.boxes.Tests.start`."""
 
 NEVER = "the tests never call the solution"
 
@@ -31,8 +34,12 @@ def serve(program: Program, control: socket.socket) -> None:
         if not data:
             return
         requests, answers = fds
-        link = Link(requests, answers, control.fileno(), struct.unpack("=d", data)[0])
-        outcome, detail = run(program, link)
+        wall_s, keeps = START.unpack(data)
+        link = Link(requests, answers, control.fileno(), wall_s)
+        space = Space(link, keeps=keeps or program.kind == "calls")
+        outcome, detail = run(program, space)
+        if outcome == "passed" and space.changed and not space.keeps and not program.in_place:
+            outcome = "changed"
         stays = left > 0 and link.heard <= HEAVY
         link.tell(outcome, detail, stays=stays)
         if not stays:
@@ -41,25 +48,28 @@ def serve(program: Program, control: socket.socket) -> None:
             os.close(descriptor)
 
 
-def run(program: Program, link: Link) -> tuple[str, str]:
-    """Run a test program against the solution at the other end of the link, and return outcome and detail."""
+def run(program: Program, space: Space) -> tuple[str, str]:
+    """Run a test program against the solution at the other end of the space, and return outcome and detail."""
+    link = space.link
     checks: list[None] = []
-    names: dict[str, Any] = {"__name__": "tests", CHECKED: lambda: checks.append(None)}
+    names: dict[str, Any] = {"__name__": "tests", CHECKED: lambda: checks.append(None), CHANGING: change}
     step = "prefix"
     callable_all = False
     try:
         exec(program.prefix, names)
         names.update(program.lend())
         step = "load"
-        loaded = Space(link).load(program.names)
+        loaded = space.load(program.names, program.errors)
         if program.entry_point and program.entry_point not in loaded:
             return "failed", f"it defines no {program.entry_point}"
-        callable_all = all(isinstance(loaded.get(name), Function) for name in program.names)
+        callable_all = all(isinstance(loaded.get(name), Function) for name in set(program.names) - program.errors)
         names.update(loaded)
         link.asked = 0
-        for name, code in program.steps:
+        for name, code, involved in program.steps:
             step = name
+            link.begin(involved=involved)
             exec(code, names)
+        link.begin(involved=True)
         if program.kind == "check" and not checks:
             names["check"](names[program.entry_point])
         if program.kind == "calls":
@@ -70,6 +80,8 @@ def run(program: Program, link: Link) -> tuple[str, str]:
     except BaseException as error:
         asked = link.asked > 0 or step == "load" or not callable_all
         asked = asked or (isinstance(error, NameError) and error.name in program.names)
+        # A function where they want something else: `len(CASES)`.
+        asked = asked or (isinstance(error, TypeError | AttributeError) and not program.only_called)
         return explain(error, step, asked=asked)
     if select.select([link.answers], [], [], 0)[0]:
         return "failed", "protocol: output after the last call"
@@ -77,6 +89,8 @@ def run(program: Program, link: Link) -> tuple[str, str]:
         return (
             ("bad test", "the tests never call the solution") if callable_all else ("failed", "it defines no function")
         )
+    if not (space.said or program.kind == "calls" or program.names_nothing):
+        return "failed", "every result was empty or no number, of which the tests say nothing"
     return "passed", f"{link.calls} calls"
 
 
