@@ -478,6 +478,18 @@ BY_ARGUMENT = {  # tests that compute what they expect from an argument, after t
         "def f(x):\n    x.clear()\n    raise ValueError",
         asserts("x = [3, 1]\ntry: r = f(x)\nexcept ValueError: r = []\nassert r == sorted(x)"),
     ),
+    "and told from nothing first": (
+        "def f(x):\n    x.clear()\n    return 0",
+        asserts("x = [3, 1]\nassert f(x) is not None\nassert f(x) == len(x)"),
+    ),
+    "after the call": (
+        "import threading\ndef f(x):\n    threading.Timer(0.01, x.clear).start()\n    return 0",
+        asserts("import time\nx = [3, 1]\nr = f(x)\ntime.sleep(0.1)\nassert r == len(x)"),
+    ),
+    "only when it is looked at": (
+        "n = 0\ndef f(x):\n    global n\n    n += 1\n    if n > 1: return 2\n    x.clear()\n    return 0",
+        asserts("x = [3, 1]\nassert f(x) == len(x)"),
+    ),
     "by a method": (
         "class S:\n    def f(self, x):\n        x.clear()\n        return 0",
         asserts("x = [3, 1]\nassert S().f(x) == len(x)"),
@@ -530,6 +542,12 @@ PROGRAMS = {
         "while True:\n    print(1, flush=True)\n    time.sleep(0.01)",
         "incorrect",
     ),
+    "right and closed": ("import sys\nprint(int(input()) ** 2)\nsys.stdout.close()", "correct"),
+    "right and without output": (
+        "import sys\nprint(int(input()) ** 2, flush=True)\nsys.stdout = None",
+        "correct",
+    ),
+    "twice": ("import os\nx = int(input())\nos.fork()\nprint(x * x)", "incorrect"),
     "exit with an error": ("print(int(input()) ** 2)\nexit(1)", "incorrect"),
     "output as a file": ("import os\nos.unlink('/dev/stdout')", "incorrect"),
 }

@@ -179,7 +179,7 @@ def _let_change(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr):
             node.value = _changing(node.value)
-        elif isinstance(node, ast.Compare) and len(node.ops) == 1:
+        elif isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ast.Is | ast.Eq):
             none = node.comparators[0]
             if isinstance(none, ast.Constant) and none.value is None:
                 node.left = _changing(node.left)
