@@ -33,7 +33,7 @@ from verifiers.sandbox.isolation import NoIsolation
 
 __all__ = ["MODE", "Boxes", "Pipe", "work"]
 
-TESTER_MB = 4096
+TESTER_MB = 2048
 _TESTER = {"AS": TESTER_MB << 20, "NPROC": 16, "NOFILE": FILES, "FSIZE": FILE_MB << 20, "MSGQUEUE": 0, "CORE": 0}
 
 
@@ -72,6 +72,10 @@ def _run(payload: Any, gold: dict[str, Any], limits: Limits, deadline: float) ->
     if not changed:
         return outcome
     # It passes, and has changed arguments where the tests take a result: what they expect may be computed from those.
+    left_s = deadline - time.monotonic() - 1
+    if left_s < 0.5 * limits.time_s:
+        return Outcome(Status.timeout, None, "undecided: no time was left to run it with the arguments as they were")
+    limits = limits._replace(wall_s=min(limits.wall_s, left_s))
     kept, _ = run_tests(payload["source"], payload["key"], limits, deadline, keeps=True)
     if kept.status is Status.incorrect:
         return kept._replace(detail=f"with the arguments as they were before the call: {kept.detail}")
@@ -153,7 +157,8 @@ def _without_report(tested: Ending, solved: Ending, limits: Limits, *, late: boo
     """
     if not late:
         return Outcome(Status.error, None, f"the test program's process ended ({cause(tested.status)})")
-    if given and (solved.cpu_s > limits.time_s or not starved(tested, limits)):
+    waited = starved(tested, limits) or starved(solved, limits)
+    if given and (solved.cpu_s > limits.time_s or not waited):
         return Outcome(Status.incorrect, None, "limit: the tests did not end on what the solution returned")
     return Outcome(Status.timeout, None, "the tests themselves did not end in time")
 

@@ -462,6 +462,10 @@ HONEST = {
         "import re\ndef f(x): return re.match('a(b)', x)",
         asserts("assert f('abc')", "assert not f('b')", "assert f('ab').group(1) == 'b'"),
     ),
+    "match handed back": (
+        "import re\ndef f(x): return re.match('a(b)', x)\ndef g(m): return m.group(1)",
+        asserts("assert g(f('abc')) == 'b'"),
+    ),
     "times": (
         "import datetime\ndef f(y): return datetime.date(y, 1, 1)",
         asserts("import datetime\nassert f(2020) == datetime.date(2020, 1, 1)"),

@@ -63,9 +63,8 @@ class Space:
         """
         answer = self.link.ask(request)
         sent = sent or []
-        self.said = (
-            self.said or request["op"] not in ("call", "get") or "raise" in answer or not _empty(answer.get("ok"))
-        )
+        if request["op"] in ("call", "get", "more"):
+            self.said = self.said or "raise" in answer or not _empty(answer.get("ok"))
         if "changed" in answer and not alone:
             self.changed = True
             if self.keeps:

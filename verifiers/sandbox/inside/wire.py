@@ -120,7 +120,7 @@ class Encoder:
             return self._numpy(value, depth)
         if type(value).__module__ == "datetime" and (found := _time(value)) is not None:
             return found
-        if isinstance(value, re.Match):
+        if isinstance(value, re.Match | Match):
             return {
                 "t": "match",
                 "v": [self.encode(part, depth) for part in (value.span(), value.group(), *value.groups())],
@@ -172,10 +172,14 @@ class Match:
         return start, end
 
 
+class _Nothing:
+    """A type that no value is of."""
+
+
 def _known(module: str, name: str) -> Any:
     """Return a type of a module that is imported already, else one of which nothing is: no value can be of it."""
     found = sys.modules.get(module)
-    return Match if found is None else getattr(found, name)
+    return _Nothing if found is None else getattr(found, name)
 
 
 def _time(value: Any) -> dict[str, Any] | None:
