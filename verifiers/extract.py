@@ -37,7 +37,7 @@ MAX_CANDIDATES = 32
 
 
 # What makes of two announcements one offer of two answers, and what makes the second a correction of the first.
-_ALTERNATIVE = re.compile(
+ALTERNATIVE = re.compile(
     r"\balternatively\b|\bor,? (?:else|maybe|perhaps|possibly|it (?:could|might|may)|the answer|\$?\\?f?boxed|\$)"
     r"|\b(?:could|might|may) also be\b|\bif not\b|\belse\b"
     r"|\b(?:another|alternative) (?:possib|answer|solution|reading|interpretation|value)",
@@ -214,10 +214,11 @@ def _join_alternatives(found: list[tuple[int, int, Candidate]], text: str, ends:
     between = text[before[0] : last[0]]
     if CORRECTION.search(between):
         return
-    marker = _ALTERNATIVE.search(between)
+    marker = ALTERNATIVE.search(between)
     if marker is None:
-        gap = text[ends.get(before[0], before[0] + len(before[2].text)) : last[0]]
-        side_by_side = before[2].source == last[2].source != "answer phrase" and "\n" not in gap
+        end = ends.get(before[0], before[0] + len(before[2].text))
+        gap = text[end : last[0]]
+        side_by_side = before[2].source == last[2].source != "answer phrase" and end <= last[0] and "\n" not in gap
         if not side_by_side or not _LABELS_ONLY.fullmatch(gap):
             return
     plain = before[2].source in ("boxed", "answer tag") or marker is None

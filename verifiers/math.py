@@ -143,7 +143,7 @@ def check(response: str, gold: tuple[Gold, ...], prompt: str) -> Outcome | Defer
         text = text.replace(prompt, " ")  # an echo of the question offers nothing
     ending = plain_ending(text)
     if ending is not None:
-        if len(gold) == 1 and gold[0].numeral:
+        if len(gold) == 1 and gold[0].numeral and ending[0][-1] != "%":
             return _compare_numeral(gold[0].numeral, *ending)
         return compare(gold, *ending, prompt)
     for candidate in candidates(text):
@@ -179,15 +179,12 @@ def compare(gold: tuple[Gold, ...], text: str, source: str, prompt: str = "") ->
     return _decide(gold, answer, text, shown, source, asked)
 
 
+@lru_cache(maxsize=1 << 16)
 def _compare_numeral(gold: str, numeral: str, source: str) -> Outcome:
     """Compare a plain numeral with a gold that is one number: the most frequent pairs."""
-    if numeral.isdecimal() and gold.isdecimal() and numeral[0] != "0" and gold[0] != "0":
-        return Outcome(Status.correct if numeral == gold else Status.incorrect, numeral, source)
-    return _compare_numbers(gold, numeral, source)
-
-
-@lru_cache(maxsize=1 << 16)
-def _compare_numbers(gold: str, numeral: str, source: str) -> Outcome:
+    whole, _, part = numeral.replace(",", "").partition(".")
+    if not part.strip("0") and whole.isdecimal() and gold.isdecimal() and whole[0] != "0" and gold[0] != "0":
+        return Outcome(Status.correct if whole == gold else Status.incorrect, whole, source)
     accepted, number = parse_number(gold), parse_number(numeral)
     assert accepted is not None and number is not None
     status = Status.correct if same_number(accepted, number) else Status.incorrect

@@ -19,7 +19,12 @@ def strip_reasoning(response: str) -> str:
 
     Of a response in channels, only the final one stays.
     """
-    if not _has_tags(response):
+    # Single characters first: most responses have none of them, and looking for one costs next to nothing.
+    if (
+        ("<" not in response or _ANGLE.search(response) is None)
+        and ("[" not in response or _SQUARE.search(response) is None)
+        and "◁" not in response
+    ):
         return response
     if _CHANNEL in response:
         response = response.rpartition(_FINAL)[2] if _FINAL in response else response.partition(_CHANNEL)[0]
@@ -35,12 +40,3 @@ def strip_reasoning(response: str) -> str:
     if not inside:
         kept.append(response[start:])
     return "".join(kept)
-
-
-def _has_tags(response: str) -> bool:
-    # Single characters first: most responses have none of them, and looking for one costs next to nothing.
-    return (
-        ("<" in response and _ANGLE.search(response) is not None)
-        or ("[" in response and _SQUARE.search(response) is not None)
-        or "◁" in response
-    )

@@ -144,6 +144,7 @@ PIECES = [
     "\n", "####", "#### ", "A:", "\nA: ", "5", "6", "12.5", "1,600", "-7", r"\boxed{5}", r"\boxed{6}", r"\boxed{", "}",
     " or ", " or else ", "Alternatively", "If not, ", "The answer is ", "Answer: ", "answer", "ans: ", "a = ", "  A = ",
     "$", ".", " ", "wait, ", "so ", "box", "boxes", "<answer>5</answer>", "x" * 90, "**", "\n**A**: ",
+    r"\boxed{50\%}", " is wrong", "it is NOT ", "?", " dollars", " or maybe", "####5", " = ",
 ]  # fmt: skip
 
 
