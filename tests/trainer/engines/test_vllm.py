@@ -1,0 +1,175 @@
+"""The vLLM engine for real: on the nursery model, in vLLM's own environment. `make test-vllm` builds it and runs this.
+
+What needs no vLLM (a missing package, a process that dies, an abandoned stream) is tested with a stand-in for the
+process in test_vllm_process.py.
+"""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer.engines.contract import EngineError, Request, Sampling, sample_seed
+from trainer.engines.vllm import VllmEngine
+from trainer.nursery.tasks import generate_tasks
+
+PYTHON = os.environ.get("PREPPO_VLLM_PYTHON")
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.skipif(PYTHON is None, reason="PREPPO_VLLM_PYTHON names no interpreter with vLLM: make test-vllm"),
+]
+TASKS = generate_tasks(24, seed=5)
+ARGUMENTS = {"enforce_eager": True}
+
+
+def request(prompt, sample=0, raw=False, **sampling):
+    return Request(
+        prompt, "scored", sample, (("user", prompt),), prompt if raw else None,
+        sample_seed(0, prompt, "scored", sample), Sampling(**{"max_tokens": 24, **sampling}),
+    )  # fmt: skip
+
+
+def by_name(completions):
+    return {(c.prompt_id, c.sample): c for c in completions}
+
+
+def start(temperature=1.0):
+    return VllmEngine(sampling=Sampling(temperature), python=PYTHON, dtype="float32", arguments=ARGUMENTS)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    started = start()
+    yield started
+    started.close()
+
+
+def test_greedy_texts_are_those_of_the_transformers_engine(engine, nursery):
+    """The same tokens, up to where the two best ones are within 1e-3 of each other: rounding may decide there."""
+    requests = [request(t.prompt, temperature=0.0) for t in TASKS]
+    theirs, ours = by_name(engine.generate(requests)), by_name(nursery.generate(requests))
+    assert theirs.keys() == ours.keys()
+    for key, completion in theirs.items():
+        same = dataclasses.replace(completion, engine="transformers", logprob_sum=ours[key].logprob_sum)
+        if same != ours[key]:
+            assert _first_gap(nursery, key[0], completion.response, ours[key].response) < 1e-3
+        else:
+            assert completion.logprob_sum == pytest.approx(ours[key].logprob_sum, abs=1e-3)
+
+
+def _first_gap(nursery, prompt, one, other):
+    """Return by how much the best token beats the second where two texts part."""
+    encode = lambda text: nursery.tokenizer(text, add_special_tokens=False)["input_ids"]  # noqa: E731
+    a, b = encode(one), encode(other)
+    shared = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    tokens = nursery.prompts.encode(request(prompt)) + a[:shared]
+    with torch.inference_mode():
+        best = nursery.model(input_ids=torch.tensor([tokens])).logits[0, -1].topk(2).values
+    return float(best[0] - best[1])
+
+
+def test_a_sample_follows_from_its_seed(engine):
+    requests = [request(t.prompt, s) for t in TASKS[:8] for s in range(8)]
+    whole = by_name(engine.generate(requests))
+    assert len(whole) == len(requests)
+    assert len({c.response for c in whole.values()}) > 10
+    rest = by_name(engine.generate(requests[::-3]))
+    same = sum(rest[k].response == whole[k].response for k in rest)
+    assert same >= len(rest) - 1  # another batch may round differently, once in a while
+
+
+def test_what_completions_say(engine):
+    (stop,) = engine.generate([request(TASKS[0].prompt, temperature=0.0)])
+    assert (stop.finish_reason, stop.engine, stop.recorded, stop.detail) == ("stop", "vllm", False, None)
+    assert stop.logprob_sum < 0 and stop.response_tokens > 1 and stop.prompt_tokens > 5
+    (cut,) = engine.generate([request(TASKS[0].prompt, max_tokens=2)])
+    assert (cut.finish_reason, cut.response_tokens) == ("length", 2)
+    raw = "Spell the word backwards: house."
+    (text,) = engine.generate([request(raw, raw=True, max_tokens=4)])
+    assert text.response is not None and text.prompt_tokens > 0
+    stopped = list(engine.generate([request(TASKS[0].prompt, stop=("{",), temperature=0.0)]))
+    assert "{" not in stopped[0].response and stopped[0].finish_reason == "stop"
+
+
+def test_a_prompt_beyond_the_context_is_an_error_with_its_reason(engine):
+    completions = by_name(engine.generate([request("sun " * 3000), request(TASKS[0].prompt)]))
+    bad = completions["sun " * 3000, 0]
+    assert (bad.response, bad.finish_reason) == (None, "error")
+    assert bad.detail.startswith(f"prompt_too_long: {bad.prompt_tokens} tokens")
+    assert completions[TASKS[0].prompt, 0].response is not None
+
+
+def test_completions_come_while_requests_are_taken_in(engine):
+    taken = []
+
+    def endless():
+        for i in range(1_000_000):
+            taken.append(i)
+            yield request(TASKS[i % 24].prompt, i)
+
+    stream = engine.generate(endless())
+    for _ in range(300):
+        next(stream)
+    assert len(taken) < 300 + 4 * 1024 + 2
+    stream.close()  # ends the process: its answers must not reach the next call
+
+
+def test_tempered_log_probabilities(nursery):
+    engine = start(0.7)
+    try:
+        requests = [request(t.prompt, temperature=0.7) for t in TASKS[:6]]
+        for completion in engine.generate(requests):
+            tokens = nursery.tokenizer(completion.response, add_special_tokens=False)["input_ids"]
+            if completion.finish_reason == "stop":
+                tokens = [*tokens, next(iter(nursery.end_tokens))]
+            if len(tokens) != completion.response_tokens:
+                continue  # the text is tokenised in another way than it was drawn
+            prompt = nursery.prompts.encode(request(completion.prompt_id))
+            with torch.inference_mode():
+                logits = nursery.model(input_ids=torch.tensor([prompt + tokens])).logits[0]
+            logp = torch.log_softmax(logits[len(prompt) - 1 : -1].double() / 0.7, dim=-1)
+            assert completion.logprob_sum == pytest.approx(logp[range(len(tokens)), tokens].sum().item(), abs=1e-2)
+        process = engine._process
+        os.kill(process.pid, signal.SIGKILL)
+        with pytest.raises(EngineError, match="ended with status -9"):
+            list(engine.generate(requests))
+        assert len(list(engine.generate(requests))) == 6  # it is started again
+    finally:
+        engine.close()
+
+
+def test_nothing_is_left_when_the_parent_is_killed():
+    code = (
+        "import time\nfrom tests.trainer.engines.test_vllm import request, start\n"
+        "engine = start()\nprint(len(list(engine.generate([request('1 + 1')]))), engine._process.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    root = Path(__file__).resolve().parents[3]
+    with subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True) as parent:
+        said, pid = parent.stdout.readline().split()
+        assert said == "1"
+        family = _family(int(pid))
+        assert len(family) >= 2  # the worker, and the process of the engine below it
+        parent.kill()
+    deadline = time.monotonic() + 60
+    while any(_alive(p) for p in family) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert [p for p in family if _alive(p)] == []
+
+
+def _family(pid):
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(p for child in children for p in _family(int(child)))]
+
+
+def _alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
