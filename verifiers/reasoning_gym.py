@@ -36,6 +36,7 @@ MAX_ENTRY = 2_000_000
 _FORM = 'a reasoning_gym ground_truth is JSON such as {"dataset": "gcd", "entry": {"question", "answer", "metadata"}}'
 _FENCE = re.compile(r"```[A-Za-z]*\n(.*?)\n?```", re.DOTALL)
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
+_ODD_NUMBER = re.compile(r"(?![0-9])\d|[0-9]_[0-9]")
 _MARKS = " \t*_`"
 _AS_IT_IS = Rule(lambda answer: answer)
 
@@ -129,7 +130,8 @@ def check(response: str, gold: Gold, _prompt: str) -> Outcome | Deferred:
 def _read(answer: str, dataset: str, entry: dict[str, Any]) -> tuple[str, bool] | None:
     """Return what the scorer is given and whether it may be right; None when the answer has not the right form."""
     rule = RULES.get(dataset, _AS_IT_IS)
-    text = rule.form(answer)
+    # Python reads numbers in other digits and with underscores, and so do many scorers.
+    text = None if dataset in SCORED and _ODD_NUMBER.search(answer) else rule.form(answer)
     return None if text is None else (text, rule.right is None or rule.right(text, entry))
 
 

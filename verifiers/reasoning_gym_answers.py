@@ -222,7 +222,7 @@ def _puzzle24(answer: str, entry: Entry) -> bool:
 
 
 def _as_many(answer: str, entry: Entry) -> bool:
-    """As many numbers as the entry's own answer has."""
+    """As many items as the entry's own answer has."""
     return answer.count(",") == str(entry["answer"]).count(",")
 
 
@@ -243,6 +243,8 @@ RULES: dict[str, Rule] = {
     "polynomial_multiplication": Rule(_formula),
     "simple_integration": Rule(_formula),
     # These give full marks for what is wrong.
+    "advanced_geometry": Rule(_matching(rf"{_DECIMAL}\s*°?|\(\s*{_DECIMAL}\s*,\s*{_DECIMAL}\s*\)")),  # takes a part
+    "word_sorting": Rule(_as_it_is, _as_many),  # takes words too many
     "coin_flip": Rule(
         _matching(rf"{_DECIMAL}(?:[eE]-?[0-9]{{1,2}})?|[0-9]{{1,30}}\s*/\s*[0-9]{{1,30}}"), _close("1e-4", "1e-3")
     ),
@@ -257,7 +259,7 @@ RULES: dict[str, Rule] = {
     "spell_backward": Rule(_as_it_is, _same),  # takes letters too many
     # These look for an answer anywhere in the text, or skip what they do not know.
     "bitwise_arithmetic": Rule(_matching(r"[-+]?(?:0[xX][0-9a-fA-F]{1,60}|[0-9]{1,60})")),
-    "cryptarithm": Rule(_matching(r"\s*[A-Z]\s*=\s*[0-9]\s*(?:,\s*[A-Z]\s*=\s*[0-9]\s*)*")),
+    "cryptarithm": Rule(_matching(r"\s*[A-Z]\s*=\s*[0-9]\s*(?:,\s*[A-Z]\s*=\s*[0-9]\s*)*"), _as_many),
     "fraction_simplification": Rule(
         _matching(r"\$?\s*(?:\\d?frac\s*\{\s*[0-9]+\s*\}\s*\{\s*[0-9]+\s*\}|[0-9]+\s*/\s*[0-9]+)\s*\$?")
     ),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -231,6 +232,27 @@ ANSWERS = {
     "no colours": ("graph_color", "<answer>{{}}</answer>", "incorrect"),
     "a colour that is none": ("graph_color", "<answer>{uncoloured}</answer>", "incorrect"),
     "no jug": ("jugs", "<answer>[]</answer>", "incorrect"),
+    "the answer in a comment": ("gcd", "No idea.\n<!-- <answer>{own}</answer> -->", "incorrect"),
+    "a word that nobody asked for": ("word_sorting", "<answer>{own}, more</answer>", "incorrect"),
+    "words twice": ("word_sorting", "<answer>{own}, {own}</answer>", "incorrect"),
+    "a letter twice": ("cryptarithm", "<answer>{own},{own}</answer>", "incorrect"),
+    "a point and another": ("advanced_geometry", "<answer>{own}, {own}</answer>", "incorrect"),
+    **{
+        f"{digits} digits: {name}": (name, f"<answer>{{{digits}}}</answer>", "incorrect")
+        for digits in ("arabic", "wide", "joined")
+        for name in (
+            "advanced_geometry",
+            "calendar_arithmetic",
+            "chain_sum",
+            "decimal_chain_sum",
+            "number_format",
+            "number_sorting",
+            "power_function",
+            "prime_factorization",
+            "products",
+        )
+    },
+    "arabic digit: rectangle_count": ("rectangle_count", "<answer>{arabic}</answer>", "incorrect"),
     "a longer way": ("word_ladder", "<answer>{own},{own}</answer>", "incorrect"),
 }
 NAMES = tuple(sorted({name for name, _, _ in ANSWERS.values()}))
@@ -245,6 +267,8 @@ def test_answers(pool, case):
     values = {
         "own": own,
         "wide": wide,
+        "arabic": own.translate({ord("0") + digit: 0x0660 + digit for digit in range(10)}),
+        "joined": re.sub("([0-9])([0-9])", r"\1_\2", own, count=1),
         "question": one["question"],
         "metadata": json.dumps(one["metadata"]),
         "spray": "\n".join(str(number) for number in range(2000)),
