@@ -21,9 +21,9 @@ CORRECTION = re.compile(
 )
 """Words by which a second answer corrects the first, or follows from it."""
 
-# TeX needs no braces around one digit.
-_BOX = re.compile(r"\\f?boxed\s*\{|\\fbox\s*\{|\\boxed\s*(?=-?[0-9]+(?![0-9.,/]))")
-_BARE = re.compile(r"-?[0-9]+")
+# TeX needs no braces around one digit or letter.
+_BOX = re.compile(r"\\f?boxed\s*\{|\\fbox\s*\{|\\boxed(?:\s*(?=-?[0-9]+(?![0-9.,/]))|\s+(?=[A-H]\b))")
+_BARE = re.compile(r"-?[0-9]+|[A-H]")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _EMPTY_BETWEEN = re.compile(r"[\s$*]|\\[()\[\],; ]|\\(?:text|q?quad|hspace|mathrm)(?![a-z])|[{}]")
 _OR = re.compile(

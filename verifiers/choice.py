@@ -28,13 +28,13 @@ _LEAD = re.compile(
 _LETTER = re.compile(
     r"\(\s*(?P<round>[A-Za-z])\s*\)|\[\s*(?P<square>[A-Za-z])\s*\]"
     r"|(?<![A-Za-z0-9'’])(?P<bare>[A-HJ-Z])"
-    r"(?=\s*$|\s*[.):,;/&]|\s+(?:because|since|as|which|is|or|and|not|but|-|–|—|\()|\s*[-–—]\s|\n)"
+    r"(?=\s*$|\s*[.):,;/&]|\s+(?:because|since|as|which|is|or|and|oder|ou|not|but|unless|-|–|—|\()|\s*[-–—]\s|\n)"
 )
 _LETTERS_ALONE = re.compile(r"\W*[A-Za-z](?:\W+[A-Za-z])+\W*")
 # Two letters are offered together when nothing but blanks, punctuation and such words is between them, ...
 _JOINED = re.compile(
-    r"[\s,;/&.):|]*(?:(?:and/or|or|and|but|also|even|maybe|perhaps|possibly|probably|alternatively|either|it|is|the"
-    r"|could|may|might|be|option|choice|answer)\b[\s,;/&.:]*)*",
+    r"[\s,;/&.):|(]*(?:(?:and/or|or|and|oder|ou|but|also|even|maybe|perhaps|possibly|probably|alternatively|either|unless"
+    r"|otherwise|guess|unsure|it|is|the|could|may|might|be|option|choice|answer)\b[\s,;/&.:)]*)*",
     re.IGNORECASE,
 )
 # ... or when the second is marked as an option, and nothing between them sets it against the first, ...

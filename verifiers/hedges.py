@@ -14,7 +14,7 @@ _AFTER_BOX = re.compile(
 )
 DENIAL = re.compile(
     r"\b(?:not|neither|nor|except|cannot|anything but|all but|never|unlikely|ruled? out|rules out|eliminat\w+|exclud\w+"
-    r"|wrong|incorrect|false|impossible)\b|n['’]t\b",
+    r"|wrong|incorrect|false|impossible|nicht|kein\w*)\b|n['’]t\b|(?:\\|\b)(?:neg|lnot)(?![a-z])|¬",
     re.IGNORECASE,
 )
 """Words that say what an answer is not."""
