@@ -547,7 +547,10 @@ PROGRAMS = {
         "import sys\nprint(int(input()) ** 2, flush=True)\nsys.stdout = None",
         "correct",
     ),
-    "twice": ("import os\nx = int(input())\nos.fork()\nprint(x * x)", "incorrect"),
+    "twice": (
+        "import os\nx = int(input())\npid = os.fork()\nprint(x * x, flush=True)\nif pid: os.wait()",
+        "incorrect",
+    ),
     "exit with an error": ("print(int(input()) ** 2)\nexit(1)", "incorrect"),
     "output as a file": ("import os\nos.unlink('/dev/stdout')", "incorrect"),
 }
@@ -605,7 +608,7 @@ def attack(pool, source, gold, budget_s=20.0):
         assert not left_over(before)
         if not verdict.detail.startswith("undecided: within"):
             break
-    mine = {name for name in files() - held if "preppo" in name or "alive" in name}
+    mine = {name for name in files() - held if "alive" in name or (name.startswith("preppo-") and len(name) == 15)}
     assert not mine
     return verdict
 
