@@ -75,7 +75,22 @@ def _vllm(policy: PolicySettings, machine: EngineSettings) -> Engine:
     )
 
 
+def _openai(policy: PolicySettings, machine: EngineSettings) -> Engine:
+    from trainer.engines.openai import OpenAIEngine
+
+    return OpenAIEngine(
+        policy.model,
+        revision=policy.revision,
+        base_urls=machine.base_urls,
+        api_key_env=machine.api_key_env,
+        concurrency=machine.concurrency,
+        timeout_s=machine.timeout_s,
+        retries=machine.retries,
+    )
+
+
 _LOADERS: dict[str, Callable[[PolicySettings, EngineSettings], Engine]] = {
+    "openai": _openai,
     "transformers": _transformers,
     "vllm": _vllm,
 }
