@@ -237,7 +237,7 @@ def _gold(task: Task, entry: Verifier, golds: dict[tuple[str, str], Any]) -> Any
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         message = f"the ground_truth is not JSON text ({str(error)[:80]}): {text[:60]!r}; quote a plain answer"
         raise BadGold(message) from None
@@ -246,6 +246,9 @@ def _json(text: str) -> Any:
 def _refuse_constant(name: str) -> Any:
     message = f"{name} is no JSON value"
     raise ValueError(message)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)  # `json.loads` would build one for every gold
 
 
 def _malformed(task: Task) -> str | None:
