@@ -46,7 +46,11 @@ _COMMENT = re.compile(
     re.IGNORECASE,
 )
 _IN_VARIABLES = re.compile(r"\^|[0-9][A-Za-z]\b|\\[a-z]|\b[a-z]\b[ ]?[-+*/]|[-+*/][ ]?[a-z]\b")
-_CLAUSE_END = re.compile(r",?\s(?:because|since|so that|given that|which (?:is|means|gives)|where)\b", re.IGNORECASE)
+_CLAUSE_END = re.compile(
+    r",?\s(?:because|since|so that|given that|where"
+    r"|which (?:is(?! (?:not|too|wrong|incorrect|false|impossible)\b)|means|gives))\b",
+    re.IGNORECASE,
+)
 
 
 def maths_answer(candidate: Candidate) -> str | None:

@@ -75,7 +75,9 @@ BEFORE = re.compile(
 
 AFTER = re.compile(
     rf"[\s*_$)\\]*(?:(?:{_PARTS}|squared|cubed|plus|minus|factorial|mod|modulo|choose|divided by|multiplied by"
-    r"|raised to|to the|(?:more|less|fewer|greater) than|times (?:as|the|more|that|of))\b|(?:over|times)\s+[$0-9]"
+    r"|raised to|to the|(?:more|less|fewer|greater) than|times (?:as|the|more|that|of)|and a (?:half|third|quarter)"
+    rf"|(?:or|and) (?:more|less|fewer|up|above|over)|point (?:[0-9]|one\b|{_NUMBER_WORDS})|dozen {_NUMBER_WORDS})\b"
+    r"|\+(?!\s*[0-9A-Za-z\\(])|\.\.+\s*[0-9]|(?:over|times)\s+[$0-9]"
     r"|(?:th|st|nd|rd)\s+(?:power|root)\b|[,.]?\s*(?:(?:which|that|this|it)\s+)?(?:is|was|would be|seems|looks)\s+"
     r"(?:\w+\s+)?(?:too|not|never|wrong|incorrect|false|impossible)\b|(?:not|wrong|nicht)\b)",
     re.IGNORECASE,

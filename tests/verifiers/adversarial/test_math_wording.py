@@ -65,12 +65,14 @@ PHRASES = [
     "on line 5", "in part 5: six", "six (see equation 5)", "not $5$", "anything but $5$", "greater than $5$",
     "less than $5$", "at most $5$", "square root of $5$", "negative $5$", "twice $5$", "$5$ squared", "$5$ times $2$",
     "$5$ thousandths", "different from $5$", "$5$ / $6$", "$5$ but maybe $6$", "$5$, possibly $6$", "$5$ not",
-    "$5$ is wrong", "5? I am not sure", "5. Or 6", "never going to be $5$",
+    "$5$ is wrong", "5 and a half", "5 point 3", "5 dozen thousand", "5 or more", "5 and up", "5+",
+    "5, which is wrong", "5? I am not sure",
+     "5. Or 6", "never going to be $5$",
 ]  # fmt: skip
 TAILS = [
     "4 (or 5)", "x > 5", "x >= 5", "x ≥ 5", "x != 5", r"x \ne 5", "sqrt 5", "sqrt(5)", "version 5", "page 5", "Step 5:",
     "$4$ or $5$", "$x=4$ or $x=5$", "$4$, $5$", "5 is not the answer", "5 is wrong", "5 is too small", "far from 5",
-    "It is nearly 5", "It is less than 5", "It is twice 5", "It is 5 squared", "I got 5, I guess",
+    "It is nearly 5", "It is less than 5", "It is twice 5", "5..6", "5 or more", "It is 5 squared", "I got 5, I guess",
 ]  # fmt: skip
 REASONING = [
     r"<think >\boxed{5}</think > I give up.", r"[THINK]\boxed{5}[/THINK] I give up.", r"◁think▷\boxed{5}◁/think▷ None.",
