@@ -305,7 +305,7 @@ def test_a_scorer_that_does_not_end_decides_nothing(pool):
 
 
 def test_verdicts_do_not_depend_on_order_or_workers(pool):
-    names = ("countdown", "simple_integration", "rubiks_cube", "arc_agi", "n_queens", "prime_factorization")
+    names = ("countdown", "simple_integration", "rubiks_cube", "prime_factorization")
     tasks = [
         task(name, one, answer)
         for name in names
