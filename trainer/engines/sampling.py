@@ -19,22 +19,28 @@ class Draws:
 
     def __init__(self, seeds: Sequence[int]) -> None:
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._block = torch.empty(0)
-        self._used = _BLOCK
+        self._blocks = torch.empty(len(seeds), _BLOCK, dtype=torch.float64)
+        self._used = torch.full((len(seeds),), _BLOCK)
 
     def next(self) -> torch.Tensor:
         """Return float64 [rows], on the CPU."""
-        if self._used == _BLOCK:
-            rows = [torch.rand(_BLOCK, generator=g, dtype=torch.float64) for g in self._generators]
-            self._block = torch.stack(rows)
-            self._used = 0
+        for row in (self._used == _BLOCK).nonzero()[:, 0].tolist():
+            torch.rand(_BLOCK, generator=self._generators[row], dtype=torch.float64, out=self._blocks[row])
+            self._used[row] = 0
+        found = self._blocks.gather(1, self._used[:, None])[:, 0]
         self._used += 1
-        return self._block[:, self._used - 1]
+        return found
 
     def keep(self, rows: Sequence[int]) -> None:
         """Forget all rows but these, in this order."""
         self._generators = [self._generators[i] for i in rows]
-        self._block = self._block[list(rows)]
+        self._blocks, self._used = self._blocks[list(rows)], self._used[list(rows)]
+
+    def join(self, other: Draws) -> None:
+        """Take the rows of another in, after the own ones."""
+        self._generators += other._generators
+        self._blocks = torch.cat([self._blocks, other._blocks])
+        self._used = torch.cat([self._used, other._used])
 
 
 class RowSampling:
@@ -49,6 +55,12 @@ class RowSampling:
     def keep(self, rows: torch.Tensor) -> None:
         """Forget all rows but these, in this order."""
         self.greedy, self.temperature, self.top_p = self.greedy[rows], self.temperature[rows], self.top_p[rows]
+
+    def join(self, other: RowSampling) -> None:
+        """Take the rows of another in, after the own ones."""
+        self.greedy = torch.cat([self.greedy, other.greedy])
+        self.temperature = torch.cat([self.temperature, other.temperature])
+        self.top_p = torch.cat([self.top_p, other.top_p])
 
 
 def draw(logits: torch.Tensor, uniform: torch.Tensor, sampling: RowSampling) -> tuple[torch.Tensor, torch.Tensor]:

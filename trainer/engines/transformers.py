@@ -2,13 +2,13 @@
 
 A sample's tokens follow from its seed, its prompt and its sampling alone. Which other rows share its batch, and how
 far it is padded, changes the logits by rounding only: in fp32 on the CPU texts repeat exactly, elsewhere almost always.
-The samples of one prompt share its prefill; finished rows leave the batch.
+The samples of one prompt share its prefill; finished rows leave the batch, and others take their places.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -16,32 +16,19 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from trainer.engines.contract import Completion, FinishReason, Request
+from trainer.engines.contract import Completion, Request
+from trainer.engines.decoding import Group, Row
 from trainer.engines.prompts import PromptEncoder, PromptError
-from trainer.engines.sampling import Draws, RowSampling, draw
 from trainer.engines.weights import find_model, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 NAME = "transformers"
-_WINDOW = 64  # batches that are sorted by length together; bounds memory and keeps completions streaming
+_WINDOW = 64  # batches of samples that are sorted by length together; bounds memory and keeps completions streaming
 # Below so many parameters one thread is right: a second gains about a tenth on idle cores, and on busy ones its
 # barriers cost a factor of ten.
 _TINY = 20_000_000
-
-
-@dataclass(slots=True)
-class _Row:
-    """One sample on its way."""
-
-    request: Request
-    prompt: list[int]
-    room: int  # tokens until max_tokens or the end of the context
-    tokens: list[int] = field(default_factory=list)
-    logprob: float = 0.0
-    finish: FinishReason | None = None
-    text: str = ""
 
 
 class TransformersEngine:
@@ -73,6 +60,7 @@ class TransformersEngine:
         loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), use_safetensors=True)
         self.model = loaded.to(self.device).eval()
         self.end_tokens = _end_tokens(self.model, self.tokenizer)
+        self._pad = int(self.tokenizer.pad_token_id or 0)
         tiny = sum(p.numel() for p in self.model.parameters()) < _TINY
         self._threads = 1 if tiny and self.device.type == "cpu" else None
 
@@ -93,67 +81,44 @@ class TransformersEngine:
                 except PromptError as error:
                     yield Completion.failed(request, NAME, str(error), error.tokens)
                 else:
-                    rows.append(_Row(request, prompt, self.prompts.room(prompt, request)))
+                    rows.append(Row(request, prompt, self.prompts.room(prompt, request)))
             # Longest first, so that a batch too large for the device fails at once; then by name, so that batches do
             # not depend on the order of arrival.
             rows.sort(key=lambda r: (-len(r.prompt), r.request.prompt_id, r.request.role, r.request.sample))
-            for start in range(0, len(rows), self.batch_size):
-                batch = rows[start : start + self.batch_size]
-                with _threads(self._threads), torch.inference_mode():
-                    self._decode(batch)
-                yield from map(_completion, batch)
+            yield from self._decode(rows)
 
-    def _decode(self, rows: list[_Row]) -> None:
-        """Fill in tokens, log-probabilities and the finish reason of every row."""
-        sampling = RowSampling([r.request.sampling for r in rows], self.device)
-        draws = Draws([r.request.seed for r in rows])
-        logits, cache, mask = self._prefill(rows)
-        active = rows
-        while True:
-            token, logp = draw(logits, draws.next(), sampling)
-            for row, t, lp in zip(active, token.tolist(), logp.tolist(), strict=True):
-                self._append(row, t, lp)
-            kept = [i for i, row in enumerate(active) if row.finish is None]
-            if not kept:
-                return
-            if len(kept) < len(active):
-                index = torch.tensor(kept, device=self.device)
-                active = [active[i] for i in kept]
-                draws.keep(kept)
-                sampling.keep(index)
-                cache.batch_select_indices(index)
-                mask, token = mask[index], token[index]
-            mask = torch.cat([mask, mask.new_ones(len(active), 1)], dim=1)
-            output = self.model(
-                input_ids=token[:, None],
-                attention_mask=mask,
-                position_ids=mask.sum(dim=1, keepdim=True) - 1,
-                past_key_values=cache,
-                use_cache=True,
-            )
-            logits, cache = output.logits[:, -1], output.past_key_values
+    def _decode(self, rows: list[Row]) -> Iterator[Completion]:
+        """Yield the completions of some rows as they finish; others take their places."""
+        waiting = deque(rows)
+        group: Group | None = None
+        while waiting or group is not None:
+            with _threads(self._threads), torch.inference_mode():
+                group = self._filled(group, waiting)
+                for row, (token, logp) in zip(group.rows, group.draw(), strict=True):
+                    self._append(row, token, logp)
+                done = [row for row in group.rows if row.finish is not None]
+                if len(done) == len(group.rows):
+                    group = None
+                else:
+                    group.keep([i for i, row in enumerate(group.rows) if row.finish is None])
+                    group.advance()
+            yield from map(_completion, done)
 
-    def _prefill(self, rows: list[_Row]) -> tuple[torch.Tensor, Any, torch.Tensor]:
-        """Return (logits [rows, vocabulary], cache, mask [rows, length]); equal prompts are computed once."""
-        distinct = list(dict.fromkeys(tuple(r.prompt) for r in rows))
-        length = max(map(len, distinct))
-        pad = self.tokenizer.pad_token_id or 0  # never attended to
-        tokens = torch.tensor([[pad] * (length - len(p)) + list(p) for p in distinct], device=self.device)
-        mask = torch.tensor([[0] * (length - len(p)) + [1] * len(p) for p in distinct], device=self.device)
-        output = self.model(
-            input_ids=tokens,
-            attention_mask=mask,
-            position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        place = {p: i for i, p in enumerate(distinct)}
-        index = torch.tensor([place[tuple(r.prompt)] for r in rows], device=self.device)
-        cache = output.past_key_values
-        cache.batch_select_indices(index)
-        return output.logits[index, -1], cache, mask[index]
+    def _filled(self, group: Group | None, waiting: deque[Row]) -> Group:
+        """Return the group with as many rows as fit; it is filled up when a quarter of its places is free.
 
-    def _append(self, row: _Row, token: int, logp: float) -> None:
+        A join copies the cache, so that filling every place at once would cost more than it brings.
+        """
+        free = self.batch_size - (len(group.rows) if group is not None else 0)
+        if group is not None and (not waiting or 4 * free < self.batch_size or not group.joinable):
+            return group
+        joining = Group(self.model, [waiting.popleft() for _ in range(min(free, len(waiting)))], self._pad)
+        if group is None:
+            return joining
+        group.join(joining)
+        return group
+
+    def _append(self, row: Row, token: int, logp: float) -> None:
         row.tokens.append(token)
         row.logprob += logp
         if token in self.end_tokens:
@@ -165,7 +130,7 @@ class TransformersEngine:
             row.finish = "length"
             row.text = self._text(row, row.tokens)
 
-    def _stopped(self, row: _Row) -> str | None:
+    def _stopped(self, row: Row) -> str | None:
         """Return the text before the first stop string, or None; the tail is looked at first, as it is cheap."""
         stops = row.request.sampling.stop
         tail = row.tokens[-(max(len(s.encode()) for s in stops) + 4) :]
@@ -176,7 +141,7 @@ class TransformersEngine:
         found = [text.find(s) for s in stops if s in text]
         return text[: min(found)] if found else None
 
-    def _text(self, row: _Row, tokens: list[int]) -> str:
+    def _text(self, row: Row, tokens: list[int]) -> str:
         """Decode after the end of the prompt, since some decoders drop the first blank of what they are given."""
         before = row.prompt[-4:]
         prefix: str = self.tokenizer.decode(before, skip_special_tokens=True)
@@ -192,7 +157,7 @@ class TransformersEngine:
             torch.cuda.empty_cache()
 
 
-def _completion(row: _Row) -> Completion:
+def _completion(row: Row) -> Completion:
     return Completion.of_text(
         row.request,
         NAME,

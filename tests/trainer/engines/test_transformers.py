@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from trainer.engines.contract import EngineError, Request, Sampling, sample_seed
-from trainer.engines.transformers import TransformersEngine, _Row
+from trainer.engines.decoding import Row
+from trainer.engines.transformers import TransformersEngine
 from trainer.engines.weights import NURSERY, fingerprint
 from trainer.nursery.tasks import generate_tasks
 
@@ -84,9 +85,9 @@ def test_greedy_equals_generate_of_transformers_without_padding(nursery):
 def test_logprob_sum_is_that_of_the_tempered_model(nursery):
     temperature = 0.8
     requests = [request(t.prompt, temperature=temperature) for t in TASKS]
-    rows = [_Row(r, p := nursery.prompts.encode(r), nursery.prompts.room(p, r)) for r in requests]
+    rows = [Row(r, p := nursery.prompts.encode(r), nursery.prompts.room(p, r)) for r in requests]
     with torch.inference_mode():
-        nursery._decode(rows)
+        assert len(list(nursery._decode(rows))) == len(rows)
         for row in rows:
             logits = nursery.model(input_ids=torch.tensor([row.prompt + row.tokens])).logits[0]
             logp = torch.log_softmax(logits[len(row.prompt) - 1 : -1].double() / temperature, dim=-1)
