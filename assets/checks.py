@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from warehouse.ledger import Commit
     from warehouse.store import Snapshot, StageWriter
 
+MOST_TRUNCATED = 0.05  # of a domain's samples; where more are cut, the limit decides what counts as hard
 UNDECIDED = ("truncated", "timeout", "bad_gold", "error")
 
 
@@ -61,6 +62,27 @@ def _signatures_complete(_run: Run, _written: Written, writer: StageWriter) -> F
 
 def _quarantine_share(_run: Run, written: Written, _writer: StageWriter) -> Finding:
     return _share(written.counts.get("quarantined", 0), written.counts["rows_read"], 0.05, "rows quarantined")
+
+
+def _truncation_share(_run: Run, written: Written, writer: StageWriter) -> Finding:
+    if not written.counts["truncated"]:
+        return Finding(passed=True, observed=0, threshold=MOST_TRUNCATED)
+    view, build = writer.view, writer.build
+    domains = view.scan_builds("prompts", [view.live["prompts", build.batch, ""]]).select("prompt_id", "domain")
+    shares = (
+        writer.written("rollouts")
+        .filter(pl.col("role") == "scored")
+        .join(domains, on="prompt_id")
+        .group_by("domain")
+        .agg(pl.len().alias("samples"), (pl.col("finish_reason") == "length").mean().alias("share"))
+        .sort("share", "domain", descending=[True, False])
+        .collect()
+    )
+    limit = build.inputs.get("max_tokens")
+    told = [f"{d}: {s:.1%} of {n:,} samples" for d, n, s in shares.iter_rows() if s > MOST_TRUNCATED]
+    by = f"policy.max_tokens = {limit}" if limit else "the token limit of the recorded rollouts"
+    detail = f"cut by {by}: {'; '.join(told)}" if told else ""
+    return Finding(not told, shares["share"].max() or 0.0, MOST_TRUNCATED, detail)  # type: ignore[arg-type]
 
 
 def _failure_is_no_score(_run: Run, _written: Written, writer: StageWriter) -> Finding:
@@ -157,6 +179,9 @@ PROMPT_CHECKS = (
     Check("rows_accounted", "Rows read = prompts + rejected rows, recounted from what was written", _rows_accounted),
     Check("signatures_complete", "Every prompt has a signature for later batches", _signatures_complete),
     Check("quarantine_share", "Few rows are unreadable", _quarantine_share, blocking=False),
+)
+ROLLOUT_CHECKS = (
+    Check("truncation_share", "The token limit cuts few samples of any domain", _truncation_share, blocking=False),
 )
 VERDICT_CHECKS = (
     Check("failure_is_no_score", "What could not be decided has no score", _failure_is_no_score),

@@ -2,6 +2,9 @@
 
 The engine is never idle at the border of a chunk: it takes requests in while rows are written. What a killed run loses
 is what was on its way and the chunk that was not full. What an engine had finished before it failed is kept.
+
+Completions come in any order, and a chunk may hold samples of any prompts: what is missing is told by the rows that
+are there, never by how far a run has come.
 """
 
 from __future__ import annotations
@@ -17,8 +20,17 @@ from assets.gold_checks import unusable
 from assets.policies import engine_for
 from assets.progress import report
 from assets.recorded import recorded_prompts
-from trainer.engines import REFERENCE, SCORED, Completion, Request, plan_requests, sample_seed
-from warehouse.curation.budget import Meter
+from trainer.engines import (
+    REFERENCE,
+    SCORED,
+    TOO_LONG,
+    Completion,
+    EngineError,
+    Request,
+    plan_requests,
+    sample_seed,
+)
+from warehouse.curation.budget import Meter, Tokens
 from warehouse.schemas import GENERATION, ROLLOUTS
 
 if TYPE_CHECKING:
@@ -31,7 +43,8 @@ if TYPE_CHECKING:
     from warehouse.store import Snapshot, StageWriter
 
 KEY = ["prompt_id", "role", "sample"]
-CHARS_PER_TOKEN = 4.0  # rough; only until the first tokens were counted
+# The most that a chat template adds: it may bring a system prompt of its own, and marks every turn.
+_TEMPLATE_TOKENS, _TURN_TOKENS = 64, 16
 
 
 class BudgetSpentError(RuntimeError):
@@ -62,25 +75,90 @@ def generate(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Non
     project = run.project
     policy = project.settings.policy
     wanted = targets(project, view, build.batch)
-    kept = _carry_over(view, writer, _wanted(wanted, policy))
+    kept = _carry_over(view, writer, samples_of(wanted, policy))
     total = wanted.height * (policy.samples + policy.reference_samples)
-    meter = Meter(project.settings.budget, _spent_before(run, view, writer))
+    meter = Meter(project.settings.budget, _spent_before(run))
     chunks = _Chunks(run, writer, policy.chunk_prompts * (policy.samples + policy.reference_samples))
     report("rollouts", len(kept), total)
     if len(kept) < total:
-        requests = _affordable(_requests(project, view, build, wanted, kept), meter)
+        asked = _Asked(_requests(project, view, build, wanted, kept), meter)
+        engine = engine_for(policy, project.settings.engine)
+        chunks.begin()  # loading a model is not part of what a token takes
         try:
-            for completion in engine_for(policy, project.settings.engine).generate(requests):
-                meter.spend(completion.prompt_tokens, completion.response_tokens)
-                chunks.add(completion)
-                report("rollouts", len(kept) + chunks.samples, total)
+            while asked.next_round():
+                for completion in engine.generate(asked):
+                    asked.answered(completion)
+                    chunks.add(completion)
+                    report("rollouts", len(kept) + chunks.samples, total, chunks.response_tokens)
         finally:
             chunks.write()
-    writer.write("decisions", _quarantined(writer, build))
+    writer.write("decisions", _unanswered(writer, build))
     if meter.stopped is not None:
         left = total - len(kept) - chunks.samples
         msg = f"{meter.stopped}; {chunks.samples:,} samples of this run are kept, {left:,} are left for a later one"
         raise BudgetSpentError(msg)
+
+
+class _Asked:
+    """The requests, as far as the budget lasts, and those of them that are on their way.
+
+    Requests on their way are reckoned with the most that they can take. Where the budget might not last for one more,
+    the round ends; what they left of it is for the next round.
+    """
+
+    def __init__(self, requests: Iterator[Request], meter: Meter) -> None:
+        self._requests, self._meter = requests, meter
+        self._next: Request | None = next(requests, None)
+        self._most: dict[tuple[str, str, int], Tokens] = {}  # of those on their way
+
+    def next_round(self) -> bool:
+        """Tell whether there is anything more to ask for.
+
+        Raises:
+            EngineError: the engine has not answered everything that it was asked for.
+        """
+        if self._most:
+            prompt, role, sample = next(iter(self._most))
+            named = f"{role} sample {sample} of prompt {prompt}"
+            msg = f"the engine did not answer {len(self._most)} requests, such as {named}; what it answered is kept"
+            raise EngineError(msg)
+        return self._next is not None and self._meter.allows(_most(self._next))
+
+    def __iter__(self) -> Iterator[Request]:
+        while self._next is not None:
+            request, most = self._next, _most(self._next)
+            if not self._meter.take(most):
+                return
+            self._most[request.prompt_id, request.role, request.sample] = most
+            self._next = next(self._requests, None)
+            yield request
+
+    def answered(self, completion: Completion) -> None:
+        """Count what a request took.
+
+        Raises:
+            EngineError: nobody asked for this, or it is there already.
+        """
+        most = self._most.pop((completion.prompt_id, completion.role, completion.sample), None)
+        if most is None:
+            named = f"{completion.role} sample {completion.sample} of prompt {completion.prompt_id}"
+            msg = f"the engine answered {named}, which it was not asked for; what it answered before is kept"
+            raise EngineError(msg)
+        self._meter.settle(most, _took(completion))
+
+
+def _most(request: Request) -> Tokens:
+    """Return the most that a request can take: no token of a text is shorter than a byte."""
+    texts = [c for _, c in request.messages] if request.raw_text is None else [request.raw_text]
+    added = _TEMPLATE_TOKENS + _TURN_TOKENS * len(texts)
+    return Tokens(sum(len(t.encode("utf-8", "replace")) for t in texts) + added, request.sampling.max_tokens)
+
+
+def _took(completion: Completion) -> Tokens:
+    """Return what a request took. A prompt that does not fit was counted, and sent nowhere."""
+    if (completion.detail or "").startswith(TOO_LONG):
+        return Tokens()
+    return Tokens(completion.prompt_tokens or 0, completion.response_tokens or 0)
 
 
 class _Chunks:
@@ -90,30 +168,36 @@ class _Chunks:
         self._run, self._writer, self._rows = run, writer, rows
         self._waiting: list[Completion] = []
         self._number = int(writer.written("generation").select(pl.len()).collect().item())
-        self._began()
-        self.samples = 0
+        self.samples = self.response_tokens = 0
+        self.begin()
 
-    def _began(self) -> None:
+    def begin(self) -> None:
+        """Start the clock of the next chunk."""
         self._started, self._at = time.monotonic(), datetime.now(UTC)
 
     def add(self, completion: Completion) -> None:
         self._waiting.append(completion)
         self.samples += 1
+        self.response_tokens += completion.response_tokens or 0
         if len(self._waiting) >= self._rows:
             self.write()
 
     def write(self) -> None:
         if not self._waiting:
             return
+        seconds, began = time.monotonic() - self._started, self._at
+        self.begin()  # the engine goes on while this is written
         rows = pl.DataFrame([astuple(c) for c in self._waiting], schema=ROLLOUTS.columns, orient="row")
+        took = [_took(c) for c in self._waiting]
         account = rows.select(
             pl.lit(self._number, pl.Int64).alias("chunk"),
             pl.col("engine").first(),
             pl.len().cast(pl.Int64).alias("samples"),
             (pl.col("finish_reason") == "error").sum().cast(pl.Int64).alias("errors"),
-            pl.col("prompt_tokens", "response_tokens").sum(),
-            pl.lit(time.monotonic() - self._started).alias("seconds"),
-            pl.lit(self._at).alias("started_at"),
+            pl.lit(sum(t.prompt for t in took), pl.Int64).alias("prompt_tokens"),
+            pl.lit(sum(t.response for t in took), pl.Int64).alias("response_tokens"),
+            pl.lit(seconds).alias("seconds"),
+            pl.lit(began).alias("started_at"),
             pl.lit(self._run.run_id).alias("run_id"),
         )
         # What was spent is written first: a kill between the two loses samples, and the account still tells of them.
@@ -121,7 +205,6 @@ class _Chunks:
         self._writer.append("rollouts", rows)
         self._number += 1
         self._waiting = []
-        self._began()
 
 
 def spent(account: pl.DataFrame) -> dict[str, int]:
@@ -131,23 +214,16 @@ def spent(account: pl.DataFrame) -> dict[str, int]:
     return {**sums, "generation_ms": round(1000 * float(account["seconds"].sum() or 0))}
 
 
-def _spent_before(run: Run, view: Snapshot, writer: StageWriter) -> tuple[int, int, int]:
-    """Return samples, prompt tokens and response tokens that this run has spent on other batches and on this one."""
-    mine = pl.col("run_id") == run.run_id
-    rows = pl.concat([view.scan("generation"), writer.written("generation")]).filter(mine)
-    sums = rows.select(pl.col("samples", "prompt_tokens", "response_tokens").sum()).collect().row(0)
-    return int(sums[0] or 0), int(sums[1] or 0), int(sums[2] or 0)
+def _spent_before(run: Run) -> Tokens:
+    """Return what this run has spent already, on any batch: what is not committed yet was paid for, too."""
+    ids = [i for i in (run.run_id, *run.earlier) if i]
+    rows = run.project.store.stored("generation").filter(pl.col("run_id").is_in(ids))
+    return Tokens(
+        *(int(n or 0) for n in rows.select(pl.col("prompt_tokens", "response_tokens").sum()).collect().row(0))
+    )
 
 
-def _affordable(requests: Iterator[Request], meter: Meter) -> Iterator[Request]:
-    for request in requests:
-        text = request.raw_text if request.raw_text is not None else "".join(c for _, c in request.messages)
-        if not meter.take(round(len(text) / CHARS_PER_TOKEN), request.sampling.max_tokens):
-            return
-        yield request
-
-
-def _wanted(prompts: pl.DataFrame, policy: PolicySettings) -> pl.DataFrame:
+def samples_of(prompts: pl.DataFrame, policy: PolicySettings) -> pl.DataFrame:
     """Return every sample that the policy asks for: prompt_id, role, sample, seed."""
     counts = ((SCORED, policy.samples), (REFERENCE, policy.reference_samples))
     rows = [
@@ -162,11 +238,13 @@ def _wanted(prompts: pl.DataFrame, policy: PolicySettings) -> pl.DataFrame:
 def _carry_over(view: Snapshot, writer: StageWriter, wanted: pl.DataFrame) -> set[tuple[str, str, int]]:
     """Take over the wanted samples that an earlier build has; return what need not be generated.
 
-    A sample is the same where its seed is, too: what was generated must not depend on settings of the past.
+    A sample is the same where its seed is, too: what was generated must not depend on settings of the past. What an
+    engine could not answer for any other reason than the prompt's length may go better this time.
     """
     have = writer.written("rollouts")
     if writer.previous is not None:
         old = view.scan_builds("rollouts", [writer.previous]).drop("batch", "policy_id")
+        old = old.filter(pl.col("detail").is_null() | pl.col("detail").str.starts_with(TOO_LONG))
         old = old.join(wanted.lazy(), on=[*KEY, "seed"], how="semi").join(have.select(KEY), on=KEY, how="anti")
         rows = old.collect()
         if rows.height:
@@ -190,11 +268,23 @@ def _requests(
                     yield request
 
 
-def _quarantined(writer: StageWriter, build: Build) -> pl.DataFrame:
-    """Return a decision for every prompt that the engine could not answer, with the engine's reason."""
-    failed = writer.written("rollouts").filter(pl.col("detail").is_not_null())
-    by_prompt = failed.group_by("prompt_id").agg(
-        pl.len().alias("samples"), pl.col("detail").min(), pl.col("prompt_tokens").max()
+def _unanswered(writer: StageWriter, build: Build) -> pl.DataFrame:
+    """Return a decision for every prompt that the engine could not answer, with the engine's reason.
+
+    A prompt without any sample to score is quarantined; one that lacks only some is flagged.
+    """
+    failed = pl.col("detail").is_not_null()
+    by_prompt = (
+        writer.written("rollouts")
+        .group_by("prompt_id")
+        .agg(
+            failed.sum().alias("failed"),
+            pl.len().alias("samples"),
+            (~failed & (pl.col("role") == SCORED)).any().alias("scorable"),
+            pl.col("detail").min(),
+            pl.col("prompt_tokens").filter(failed).max(),
+        )
+        .filter(pl.col("failed") > 0)
     )
     return (
         by_prompt.select(
@@ -202,10 +292,10 @@ def _quarantined(writer: StageWriter, build: Build) -> pl.DataFrame:
             pl.lit("").alias("arm"),
             "prompt_id",
             pl.lit("answerable").alias("rule"),
-            pl.lit("quarantine").alias("outcome"),
+            pl.when("scorable").then(pl.lit("flag")).otherwise(pl.lit("quarantine")).alias("outcome"),
             pl.col("prompt_tokens").cast(pl.Float64).alias("value"),
             pl.lit(None, pl.Float64).alias("threshold"),
-            pl.format("{} samples have no text: {}", "samples", "detail").alias("detail"),
+            pl.format("{} of {} samples have no text: {}", "failed", "samples", "detail").alias("detail"),
             pl.lit(build.policy_hash).alias("policy_hash"),
         )
         .sort("prompt_id")

@@ -21,6 +21,7 @@ from assets import (
 )
 from assets.metadata import outcome_metadata
 from assets.partitions import ALL_BATCHES, ASKED_TAG, BATCHES
+from assets.progress import Lines, listening
 from assets.resources import PreppoResource
 from assets.stages import Outcome, Stage, StageFailedError, materialise
 from warehouse.ledger import CORPUS
@@ -60,12 +61,13 @@ def batch_asset(stage: Stage, *, deps: list[str], group: str, kinds: set[str], a
         asked = _asked(context)
         done: dict[str, list[Outcome]] = {}
         failed: dict[str, str] = {}
-        for batch in asked:
-            try:
-                done[batch] = materialise(stage, batch, run)
-            except StageFailedError as error:  # the others go on: a batch that fails is not committed, its siblings are
-                failed[batch] = str(error)
-                context.log.error(str(error))
+        with listening(Lines(context.log.info)):
+            for batch in asked:
+                try:
+                    done[batch] = materialise(stage, batch, run)
+                except StageFailedError as error:  # a batch that fails is not committed, its siblings are
+                    failed[batch] = str(error)
+                    context.log.error(str(error))
         for batch, outcomes in done.items():
             context.add_asset_metadata(outcome_metadata(stage, outcomes, run.project), partition_key=batch)
         yield from _check_results(stage, [o for outcomes in done.values() for o in outcomes], failed)
@@ -95,7 +97,8 @@ def corpus_asset(
     def _asset(context: dg.AssetExecutionContext, preppo: PreppoResource) -> Results:
         run = preppo.run(context)
         try:
-            outcomes = materialise(stage, CORPUS, run)
+            with listening(Lines(context.log.info)):
+                outcomes = materialise(stage, CORPUS, run)
         except StageFailedError as error:
             yield from _check_results(stage, [], {CORPUS: str(error)})
             raise dg.Failure(str(error), allow_retries=False) from None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from warehouse.curation.budget import cost
 from warehouse.funnel import funnel, main_path, pass_rate_histogram
 from warehouse.plots import funnel_png, histogram_png
 from warehouse.schemas import TABLES
@@ -37,8 +38,10 @@ def outcome_metadata(stage: Stage, outcomes: list[Outcome], project: Project) ->
         "seconds": round(sum(o.seconds for o in outcomes), 3),
         "builds": dg.MetadataValue.json({f"{o.build.variant or o.build.batch}": o.build.build_id for o in outcomes}),
     }
-    for name, value in _totals(outcomes).items():
+    totals = _totals(outcomes)
+    for name, value in totals.items():
         metadata[f"count/{name}"] = value
+    metadata |= _generated(totals, project)
     sample = rows.head(SAMPLE_ROWS).collect()
     if sample.height:
         metadata["sample"] = _sample(sample)
@@ -46,6 +49,17 @@ def outcome_metadata(stage: Stage, outcomes: list[Outcome], project: Project) ->
     if plot is not None:
         metadata["plot"] = picture(plot)
     return metadata
+
+
+def _generated(totals: Mapping[str, int], project: Project) -> dict[str, float]:
+    """Return how fast tokens were generated, and what they cost where prices are given."""
+    if not totals.get("generation_ms"):
+        return {}
+    budget = project.settings.budget
+    found = {"tokens_per_second": round(1000 * totals["response_tokens"] / totals["generation_ms"], 1)}
+    if budget.price_prompt or budget.price_response:
+        found["cost"] = round(cost(budget, totals["prompt_tokens"], totals["response_tokens"]), 6)
+    return found
 
 
 def _plot(stage: str, project: Project) -> bytes | None:

@@ -7,6 +7,8 @@ import dagster as dg
 from assets.project import Project, open_project
 from assets.stages import Run
 
+EARLIER_TAG = "preppo/earlier_runs"  # ids of the runs that the same command started before this one
+
 
 class PreppoResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """A project: settings file and home.
@@ -25,4 +27,5 @@ class PreppoResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def run(self, context: dg.AssetExecutionContext) -> Run:
         """Return what a stage needs, under the id of the Dagster run."""
-        return Run(self.project(), context.run.run_id)
+        earlier = context.run.tags.get(EARLIER_TAG, "")
+        return Run(self.project(), context.run.run_id, tuple(filter(None, earlier.split(","))))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from assets.checks import ROLLOUT_CHECKS
 from assets.generation import generate, spent, targets
 from assets.policies import own_policy_id, recorded_policy_id
 from assets.recorded import matches, recorded_rows
@@ -47,6 +48,7 @@ def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
         )
         inputs = {"prompts": prompts.data_version, "policy": policy.model, "recorded": taken}
         inputs["gold_checks"] = checked.data_version
+        inputs["max_tokens"] = str(policy.max_tokens)  # what `truncation` shows beside the share that it cut
         found.append(Build("rollouts", batch, inputs, STAGE.code_version, outcome_hash(policy), variant=own))
     return found
 
@@ -75,4 +77,4 @@ def _import(project: Project, view: Snapshot, build: Build, writer: StageWriter)
     writer.write("rollouts", (engine.frame_for(chunk) for chunk in chunks))
 
 
-STAGE = Stage("rollouts", "rollouts", builds, write, __name__)
+STAGE = Stage("rollouts", "rollouts", builds, write, __name__, checks=ROLLOUT_CHECKS)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from assets.code_version import code_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from assets.project import Project
     from warehouse.ledger import Build, Commit
@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """One execution: on which project, and under which run id."""
+    """One execution: on which project, and under which run id.
+
+    `earlier` names the runs that the same command started before: one budget holds for all of them.
+    """
 
     project: Project
     run_id: str = ""
+    earlier: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,12 @@ class Outcome:
 
 def materialise(stage: Stage, batch: str, run: Run) -> list[Outcome]:
     """Bring a stage of a batch up to date; builds that are current already are left as they are."""
+    with run.project.store.home.lock("sweep", shared=True):  # nobody removes what we read
+        return list(_materialise(stage, batch, run))
+
+
+def _materialise(stage: Stage, batch: str, run: Run) -> Iterator[Outcome]:
     store = run.project.store
-    outcomes: list[Outcome] = []
     view = store.snapshot()
     for key in [b.key for b in stage.builds(run.project, view, batch)]:
         started = time.monotonic()
@@ -120,8 +128,7 @@ def materialise(stage: Stage, batch: str, run: Run) -> list[Outcome]:
                 commit = writer.commit(stage.table, written.counts, extends=written.extends, checks=findings)
                 if stage.after is not None:
                     stage.after(run, wanted)
-        outcomes.append(Outcome(wanted, commit, carried, time.monotonic() - started))
-    return outcomes
+        yield Outcome(wanted, commit, carried, time.monotonic() - started)
 
 
 def _findings(stage: Stage, run: Run, written: Written, writer: StageWriter) -> dict[str, dict[str, object]]:

@@ -26,6 +26,7 @@ EXIT_CODES = {
     1: "a stage or a comparison failed",
     2: "wrong usage, settings or sources",
     3: "not found: no such prompt, batch or release, or an empty home",
+    4: "the budget of the run is spent; what was generated is kept",
     130: "interrupted",
 }
 
@@ -36,6 +37,10 @@ class NothingFoundError(LookupError):
 
 class RunFailedError(RuntimeError):
     """A stage failed; what was committed before stays."""
+
+
+class RunStoppedError(RuntimeError):
+    """The budget of a run is spent; what was generated is kept."""
 
 
 @contextmanager
@@ -51,6 +56,8 @@ def guarded(console: Console) -> Iterator[None]:
         _stop(console, str(error), 3)
     except (StoreError, RunFailedError) as error:
         _stop(console, str(error), 1)
+    except RunStoppedError as error:
+        _stop(console, str(error), 4)
     except KeyboardInterrupt:
         _stop(console, "interrupted; `preppo run` goes on from here", 130)
 

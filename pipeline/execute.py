@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from assets.discovery import CORPUS_STAGES, register_new, stale_batches
 from assets.housekeeping import tidy
 from assets.partitions import ASKED_TAG, BATCHES
+from assets.resources import EARLIER_TAG
 from assets.stages import is_stale
 from pipeline.definitions import defs
 from pipeline.instance import PROCESS_TAG, this_process
@@ -39,6 +40,8 @@ class Report:
         waiting: batches that are stale and were not asked for -> their first stale stage; nothing is released then.
         released: whether selection to release were brought up to date too.
         failures: one line a failed step.
+        spent: the budget of the run was spent; that is the last of the failures, and nothing more was begun.
+        run_ids: of the Dagster runs, oldest first.
     """
 
     new_batch: str | None = None
@@ -46,6 +49,8 @@ class Report:
     waiting: dict[str, str] = field(default_factory=dict)
     released: bool = False
     failures: list[str] = field(default_factory=list)
+    spent: bool = False
+    run_ids: list[str] = field(default_factory=list)
 
     @property
     def idle(self) -> bool:
@@ -62,17 +67,18 @@ def curate(project: Project, instance: dg.DagsterInstance, only: str | None = No
         only: one batch to look at, by key; new files are then left for later.
     """
     report = Report()
-    if only is None:
-        batch = register_new(project)
-        report.new_batch = batch.key if batch else None
-    report.waiting = _curate_batches(project, instance, only, report)
-    if not report.failures and not report.waiting and _corpus_is_stale(project):
-        report.released = True
-        report.failures += _execute("curate_corpus", instance, [])
-    if not report.failures:
-        tidy(project)
-        if not report.idle:
-            write_warehouse_file(project.store.snapshot(), project.home.root / "warehouse.duckdb")
+    with project.home.lock("sweep", shared=True):  # `preppo gc` does not come in between
+        if only is None:
+            batch = register_new(project)
+            report.new_batch = batch.key if batch else None
+        report.waiting = _curate_batches(project, instance, only, report)
+        if not report.failures and not report.waiting and _corpus_is_stale(project):
+            report.released = True
+            _execute("curate_corpus", instance, [], report)
+        if not report.failures:
+            tidy(project)
+            if not report.idle:
+                write_warehouse_file(project.store.snapshot(), project.home.root / "warehouse.duckdb")
     return report
 
 
@@ -90,7 +96,8 @@ def _curate_batches(project: Project, instance: dg.DagsterInstance, only: str | 
         known = [b.key for b in project.batches.all()]
         instance.add_dynamic_partitions(str(BATCHES.name), known)
         for keys in _ranges(list(todo), known):
-            report.failures += _execute("curate_batch", instance, keys)
+            if not report.spent:
+                _execute("curate_batch", instance, keys, report)
         stale = stale_batches(project)
     return stale
 
@@ -112,8 +119,8 @@ def _ranges(keys: list[str], known: list[str]) -> list[list[str]]:
     return ranges
 
 
-def _execute(job: str, instance: dg.DagsterInstance, keys: list[str]) -> list[str]:
-    tags = {PROCESS_TAG: this_process()}
+def _execute(job: str, instance: dg.DagsterInstance, keys: list[str], report: Report) -> None:
+    tags = {PROCESS_TAG: this_process(), EARLIER_TAG: ",".join(report.run_ids)}
     if len(keys) > 1:
         tags |= {_FIRST: keys[0], _LAST: keys[-1]}
     if keys:
@@ -129,17 +136,27 @@ def _execute(job: str, instance: dg.DagsterInstance, keys: list[str]) -> list[st
             raise_on_error=False,
         )
     )
+    report.run_ids.append(result.run_id)
     if result.success:
-        return []
+        return
     failures = result.get_step_failure_events()
     if any(_error_class(e) == "DagsterExecutionInterruptedError" for e in failures):
         raise KeyboardInterrupt
-    return [_reason(e) for e in failures]
+    report.failures += [_reason(e) for e in failures]
+    report.spent = any("BudgetSpentError" in _causes(e) for e in failures)
 
 
 def _error_class(event: dg.DagsterEvent) -> str:
     error = event.step_failure_data.error
     return str(error.cls_name) if error is not None else ""
+
+
+def _causes(event: dg.DagsterEvent) -> list[str]:
+    error, found = event.step_failure_data.error, []
+    while error is not None:
+        found.append(str(error.cls_name))
+        error = error.cause
+    return found
 
 
 def _reason(event: dg.DagsterEvent) -> str:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from assets.progress import listening
+from assets.progress import Lines, Pace, listening
 from assets.recorded import unmatched
-from pipeline.errors import RunFailedError
+from pipeline.errors import RunFailedError, RunStoppedError
 from pipeline.execute import Report, curate
 from pipeline.instance import open_instance
 from warehouse.funnel import funnel, main_path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Bars:
-    """Progress bars, one a kind of work; on a terminal only."""
+    """Progress with rate and time left: bars on a terminal, elsewhere plain lines, one in 30 seconds."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -35,11 +35,14 @@ class Bars:
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[told]}"),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
+        self._lines = None if console.is_terminal else Lines(lambda line: _plainly(console, line))
         self._tasks: dict[str, TaskID] = {}
+        self._paces: dict[str, Pace] = {}
 
     def __enter__(self) -> Bars:
         self._progress.start()
@@ -48,11 +51,21 @@ class Bars:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def __call__(self, what: str, done: int, total: int | None) -> None:
+    def __call__(self, what: str, done: int, total: int | None, tokens: int = 0) -> None:
         """Show how far a kind of work is."""
+        if self._lines is not None:
+            self._lines(what, done, total, tokens)
+            return
         if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(what, total=total)
-        self._progress.update(self._tasks[what], completed=done, total=total)
+            self._tasks[what] = self._progress.add_task(what, total=total, told="")
+            self._paces[what] = Pace()
+        pace = self._paces[what]
+        pace.update(time.monotonic(), done, tokens)
+        self._progress.update(self._tasks[what], completed=done, total=total, told=pace.told(done, total))
+
+
+def _plainly(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def run_and_show(project: Project, out: Console, err: Console, batch: str | None = None) -> Report:
@@ -60,6 +73,7 @@ def run_and_show(project: Project, out: Console, err: Console, batch: str | None
 
     Raises:
         RunFailedError: a stage failed; one line each.
+        RunStoppedError: the budget is spent.
     """
     started = time.monotonic()
     only = project.batches.get(batch).key if batch else None
@@ -69,7 +83,8 @@ def run_and_show(project: Project, out: Console, err: Console, batch: str | None
     with Bars(err) as bars, listening(bars), open_instance(project.home) as instance:
         report = curate(project, instance, only)
     if report.failures:
-        raise RunFailedError("\n".join(report.failures))
+        kind = RunStoppedError if report.spent else RunFailedError
+        raise kind("\n".join(report.failures))
     _say_done(report, out, time.monotonic() - started)
     _say_what_is_odd(project, report, out)
     _show_release(project, out)

@@ -53,11 +53,20 @@ class Home:
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Hold an exclusive lock; the kernel releases it when the process dies, however it dies."""
+    def lock(self, name: str, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
+        """Hold a lock; the kernel releases it when the process dies, however it dies.
+
+        Args:
+            name: of the lock.
+            shared: hold it together with others who do; nobody holds it alone meanwhile.
+            wait: until it is free.
+
+        Raises:
+            BlockingIOError: it is not free, and not to be waited for.
+        """
         self.locks.mkdir(parents=True, exist_ok=True)
         with (self.locks / f"{name}.lock").open("a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
             try:
                 yield
             finally:

@@ -181,23 +181,36 @@ def rows_id(build: Build, commits: list[Commit]) -> str:
     return build.build_id if before == 0 else f"{build.build_id}-{before}"
 
 
-def live_commits(commits: list[Commit]) -> dict[tuple[str, str, str], Commit]:
-    """Return the newest commit of every (stage, batch, variant), abandoned batches left out."""
+def counting_commits(commits: list[Commit]) -> list[Commit]:
+    """Return the finished builds, oldest first, without those of abandoned batches and of retired policies.
+
+    An abandoned batch is out for good. A policy is out until it is rolled out again: what it commits after it was
+    retired counts.
+    """
     abandoned = {c.batch for c in commits if c.state == "abandoned"}
-    live: dict[tuple[str, str, str], Commit] = {}
-    for commit in commits:
-        if commit.state == "complete" and commit.batch not in abandoned:
-            live[commit.key] = commit
-    return live
+    retired = {c.variant: c.seq for c in commits if c.state == "retired"}
+    return [
+        c
+        for c in commits
+        if c.state == "complete"
+        and c.batch not in abandoned
+        # At the corpus a variant names an arm or a file, never a policy.
+        and (c.batch == CORPUS or c.seq > retired.get(c.variant, 0))
+    ]
+
+
+def live_commits(commits: list[Commit]) -> dict[tuple[str, str, str], Commit]:
+    """Return the newest commit of every (stage, batch, variant) that counts."""
+    return {c.key: c for c in counting_commits(commits)}
 
 
 def visible_decisions(commits: list[Commit]) -> dict[str, Commit]:
     """Return rows id -> commit, for the commits whose decisions count: the live ones, and those they extend."""
-    live = live_commits(commits)
     visible: dict[str, Commit] = {}
-    open_keys = dict.fromkeys(live, True)
-    for commit in sorted(commits, key=lambda c: -c.seq):
-        if commit.state == "complete" and open_keys.get(commit.key):
+    closed: set[tuple[str, str, str]] = set()
+    for commit in reversed(counting_commits(sorted(commits, key=lambda c: c.seq))):
+        if commit.key not in closed:
             visible[commit.rows_id] = commit
-            open_keys[commit.key] = commit.extends
+            if not commit.extends:
+                closed.add(commit.key)
     return visible

@@ -13,6 +13,7 @@ from deltalake.exceptions import DeltaError
 
 from warehouse.curation.overrides import OVERRIDES
 from warehouse.ledger import Ledger
+from warehouse.release_inputs import READ_TABLES
 from warehouse.release_rows import ReleaseError, write_rows
 from warehouse.releases import PARQUET_FILES, file_hash, release_id, release_inputs
 from warehouse.store import Snapshot
@@ -96,7 +97,7 @@ def _open(home: Home, release: Release, name: str, version: int) -> DeltaTable:
 
 
 def _check_files(snapshot: Snapshot, release: Release) -> None:
-    for name in ("prompts", "curriculum", "selection", "difficulty", "references", "decisions", "contamination"):
+    for name in READ_TABLES:
         gone = [f for f in snapshot.files(name) if not Path(f).is_file()]
         if gone:
             msg = (

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from warehouse.store import Snapshot
 
 
+# What `release_inputs` reads: with these as they were, a release can be made again.
+READ_TABLES = (
+    "prompts", "curriculum", "selection", "difficulty", "references", "decisions", "contamination", "gold_checks",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class ReleaseInputs:
     """What a release is made of. Frames are lazy, so that they need not fit in memory.

@@ -22,7 +22,7 @@ import polars as pl
 
 from warehouse.card import write_card
 from warehouse.hashing import json_hash
-from warehouse.release_inputs import ReleaseInputs, release_inputs
+from warehouse.release_inputs import READ_TABLES, ReleaseInputs, release_inputs
 from warehouse.release_rows import BUCKET_ROWS, ReleaseError, Written, write_rows
 
 if TYPE_CHECKING:
@@ -177,11 +177,15 @@ def verify_release(release: Release) -> list[str]:
 
 
 def pinned_versions(folder: Path) -> dict[str, list[int]]:
-    """Return table -> Delta versions that releases name, for `Store.tidy` to keep."""
+    """Return table -> Delta versions that the rebuild of some release reads, for `Store.tidy` and `preppo gc` to keep.
+
+    A release names the versions of all tables; rollouts, verdicts and rewards went into it by way of `difficulty`.
+    """
     pinned: dict[str, set[int]] = {}
     for release in list_releases(folder):
         for table, version in release.manifest["tables"]["versions"].items():
-            pinned.setdefault(table, set()).add(version)
+            if table in READ_TABLES:
+                pinned.setdefault(table, set()).add(version)
     return {table: sorted(versions) for table, versions in pinned.items()}
 
 

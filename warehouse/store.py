@@ -86,6 +86,16 @@ class Store:
         msg = "the tables kept changing while they were being opened; try again"
         raise StoreError(msg)
 
+    def stored(self, name: str) -> pl.LazyFrame:
+        """Return every row that a table holds, `build_id` included: also those that no reader sees (yet, or any more).
+
+        For accounts: what a killed run spent is spent.
+        """
+        opened = DeltaTable(self.home.tables / name)
+        actions = _actions(opened)
+        marks = set(actions.get_column("partition.build_id")) if actions.height else set()
+        return _scan(TABLES[name], _files(opened, marks), keep_build=True)
+
     def moved_since(self, view: Snapshot) -> bool:
         """Tell whether anything was committed after a view was taken."""
         return self.ledger.version() != view.ledger_version
@@ -122,6 +132,31 @@ class Store:
                 "run_id": run_id,
             }
         )
+
+    def retire(self, policy: str, why: str, run_id: str = "") -> Commit:
+        """Take what a policy has so far out of every view. Rolled out again, it counts again."""
+        return self.ledger.append(
+            {
+                "stage": "policy",
+                "batch": "",
+                "variant": policy,
+                "state": "retired",
+                "build_id": "",
+                "rows_id": "",
+                "data_version": "",
+                "extends": False,
+                "inputs": {"why": why},
+                "run_id": run_id,
+            }
+        )
+
+    def drop(self, name: str, condition: str) -> None:
+        """Take the rows of whole partitions out of a table: only rows that no reader sees."""
+
+        def delete() -> None:
+            DeltaTable(self.home.tables / name).delete(condition)
+
+        _retry(delete)
 
     def tidy(self, keep_hours: int, pinned: dict[str, list[int]] | None = None) -> None:
         """Delete what interrupted runs left for good, and data files replaced more than `keep_hours` ago.

@@ -1,0 +1,52 @@
+"""What generating has taken so far: samples, tokens and seconds of every policy, those without any use included."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from warehouse.ledger import Commit
+
+SUMS = ("samples", "prompt_tokens", "response_tokens", "seconds")
+_SCHEMA = {"policy_id": pl.String, "state": pl.String, **dict.fromkeys(SUMS[:3], pl.Int64), "seconds": pl.Float64}
+
+
+def usage(commits: Sequence[Commit], live: Sequence[Commit], account: pl.LazyFrame) -> pl.DataFrame:
+    """Return what was generated, by policy and by what became of it.
+
+    Args:
+        commits: the whole ledger. What a finished build took stays in its commit, also where its rows have gone.
+        live: the commits that count now.
+        account: every row of `generation` on disk, with `build_id`: it knows of builds that no commit names. Those of
+            killed runs go after `storage.keep_hours`, and what they took is forgotten then.
+
+    Returns:
+        policy_id, state (live; replaced: by a newer build, retired or abandoned; unfinished: no commit yet), samples,
+        prompt_tokens, response_tokens, seconds; sorted by policy and state.
+    """
+    seqs = {c.seq for c in live}
+    rows = [
+        (
+            c.variant,
+            "live" if c.seq in seqs else "replaced",
+            c.counts["generated"],
+            c.counts["prompt_tokens"],
+            c.counts["response_tokens"],
+            c.counts["generation_ms"] / 1000,
+        )
+        for c in commits
+        if c.stage == "rollouts" and c.counts.get("generated")
+    ]
+    finished = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    known = [c.rows_id for c in commits]
+    unfinished = (
+        account.filter(~pl.col("build_id").is_in(known))
+        .select("policy_id", pl.lit("unfinished").alias("state"), *SUMS)
+        .collect()
+    )
+    both = pl.concat([finished, unfinished.cast(pl.Schema(_SCHEMA))])
+    return both.group_by("policy_id", "state").agg(pl.col(SUMS).sum()).sort("policy_id", "state")
