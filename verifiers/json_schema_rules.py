@@ -6,6 +6,7 @@ multiplies beyond a limit, has a pattern that cannot be read, or accepts every t
 
 import json
 import re
+from functools import cache
 from typing import Any
 
 from jsonschema import SchemaError, ValidationError, validators  # type: ignore[import-untyped]
@@ -65,10 +66,15 @@ def prepare(schema: Any) -> str:
 def validator_of(prepared: str) -> Any:
     """Return the validator of a prepared schema: no retrieval, exact numbers, uniqueness by canonical text."""
     schema = json_text.exact(json.loads(prepared))
-    base = validators.validator_for({"$schema": _dialect(schema)})
-    extended = validators.extend(base, {"uniqueItems": _unique_items})
     registry: Registry[Any] = Registry()
-    return extended(schema, registry=registry)
+    return _class_of(_dialect(schema))(schema, registry=registry)
+
+
+@cache
+def _class_of(dialect: str) -> Any:
+    # Once a dialect: a class a schema is slow to make, and memory grew by half a kilobyte with each.
+    base = validators.validator_for({"$schema": dialect})
+    return validators.extend(base, {"uniqueItems": _unique_items})
 
 
 def python_pattern(pattern: str) -> str:

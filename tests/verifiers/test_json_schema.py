@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from verifiers import Status, Task, VerifierPool
 from verifiers.contract import BadGold, Deferred
 from verifiers.json_schema import check, documents, parse_gold
-from verifiers.json_schema_rules import prepare, python_pattern
+from verifiers.json_schema_rules import prepare, python_pattern, validator_of
 from verifiers.json_schema_worker import work
 from verifiers.json_text import MAX_DEPTH, MAX_LENGTH, NotJson, OverLimit, canonical, exact, loads
 
@@ -218,6 +218,12 @@ def test_a_schema_that_multiplies_is_a_bad_gold_at_once():
 )  # fmt: skip
 def test_patterns(pattern, translated):
     assert python_pattern(pattern) == translated
+
+
+def test_schemas_of_one_dialect_share_one_class():
+    first, second = (validator_of(prepare({"type": "integer", "maximum": number})) for number in (1, 2))
+    assert type(first) is type(second)
+    assert first.is_valid(1) and not first.is_valid(2) and second.is_valid(2)
 
 
 @given(st.text(max_size=80) | st.text(alphabet='{}[]",:0123456789age true\n`json', max_size=80))
