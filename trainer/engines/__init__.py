@@ -75,6 +75,12 @@ def _vllm(policy: PolicySettings, machine: EngineSettings) -> Engine:
     )
 
 
+def _ray(policy: PolicySettings, machine: EngineSettings) -> Engine:
+    from trainer.engines.ray import RayEngine
+
+    return RayEngine(policy, machine)
+
+
 def _openai(policy: PolicySettings, machine: EngineSettings) -> Engine:
     from trainer.engines.openai import OpenAIEngine
 
@@ -91,6 +97,7 @@ def _openai(policy: PolicySettings, machine: EngineSettings) -> Engine:
 
 _LOADERS: dict[str, Callable[[PolicySettings, EngineSettings], Engine]] = {
     "openai": _openai,
+    "ray": _ray,
     "transformers": _transformers,
     "vllm": _vllm,
 }
