@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from trainer.engines.contract import Completion, EngineError, Request, Sampling
 from trainer.engines.weights import find_model, fingerprint
@@ -63,7 +63,7 @@ class VllmEngine:
         }
         self._python = python or sys.executable
         self._process: subprocess.Popen[str] | None = None
-        self._log: IO[str] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None  # its log and its sockets
         self._most = 0
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
@@ -99,22 +99,24 @@ class VllmEngine:
                 if pipe is not None:
                     with contextlib.suppress(OSError):
                         pipe.close()
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
     def _started(self) -> subprocess.Popen[str]:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self.close()
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (`close` closes it)
+        self._folder = tempfile.TemporaryDirectory(prefix="preppo-vllm-")
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "VLLM_NO_USAGE_STATS": "1"}
+        environment["VLLM_RPC_BASE_PATH"] = self._folder.name  # its sockets, which it leaves behind when it is killed
+        log = (Path(self._folder.name) / "log").open("w")
         try:
             self._process = subprocess.Popen(
                 [self._python, "-m", "trainer.engines.vllm_worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._log,
+                stderr=log,
                 cwd=ROOT,
                 env=environment,
                 text=True,
@@ -125,6 +127,8 @@ class VllmEngine:
             self.close()
             msg = f"engine.vllm_python = {self._python!r} cannot be started: {error}"
             raise EngineError(msg) from error
+        finally:
+            log.close()
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it says why where its answer is read
             self._process.stdin.write(json.dumps(self._options) + "\n")
@@ -156,10 +160,10 @@ class VllmEngine:
         return f"policy.engine = 'vllm': model {self.name!r}: {problem}"
 
     def _last_words(self) -> list[str]:
-        if self._log is None:
+        if self._folder is None:
             return []
-        self._log.seek(0)
-        lines = [line.strip() for line in self._log if line.strip()]
+        text = (Path(self._folder.name) / "log").read_text(encoding="utf-8", errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         return lines[-_LAST_WORDS:]
 
 
