@@ -2,7 +2,8 @@
 
 Two of them. `HttpxLink` does everything (TLS, proxies) and takes half a millisecond of processor a request.
 `PlainLink` does HTTP/1.1 without TLS and without a proxy, all that vLLM and SGLang need inside a cluster, for a tenth
-of that: an engine beside its server would otherwise take the processor that the server needs.
+of that: an engine beside its server would otherwise take the processor that the server needs. It also notices where a
+server sends more than one answer, which httpx2 takes for the answer to the next request.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import ipaddress
 import ssl
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -112,17 +113,44 @@ class HttpxLink:
         await self._client.aclose()
 
 
+class _Reader(asyncio.StreamReader):
+    """Knows how many bytes have come that nobody has read.
+
+    A server that answers twice must not have its second answer taken for that of the next request.
+    """
+
+    pending = 0
+
+    def feed_data(self, data: Any) -> None:
+        self.pending += len(data)
+        super().feed_data(data)
+
+    async def readuntil(self, separator: Any = b"\n") -> bytes:
+        return self._took(await super().readuntil(separator))
+
+    async def readexactly(self, n: int) -> bytes:
+        return self._took(await super().readexactly(n))
+
+    async def read(self, n: int = -1) -> bytes:
+        return self._took(await super().read(n))
+
+    def _took(self, data: bytes) -> bytes:
+        self.pending -= len(data)
+        return data
+
+
 class _Connection:
     """A connection, and until when it may be used again."""
 
     __slots__ = ("reader", "until", "writer")
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer, self.until = reader, writer, 0.0
 
     @property
     def usable(self) -> bool:
-        return self.until > time.monotonic() and not self.reader.at_eof() and not self.writer.is_closing()
+        idle = not (self.reader.pending or self.reader.at_eof() or self.writer.is_closing())
+        return idle and self.until > time.monotonic()
 
 
 class PlainLink:
@@ -159,12 +187,15 @@ class PlainLink:
         return await self._exchange(await self._connect(), message, reused=False)
 
     async def _connect(self) -> _Connection:
+        loop = asyncio.get_running_loop()
+        reader = _Reader(_MAX_LINE, loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         try:
             async with asyncio.timeout(CONNECT_S):
-                reader, writer = await asyncio.open_connection(self._host, self._port, limit=_MAX_LINE)
+                transport, _ = await loop.create_connection(lambda: protocol, self._host, self._port)
         except (OSError, TimeoutError) as error:
             raise LinkError(_said(error), absent=True) from None
-        connection = _Connection(reader, writer)
+        connection = _Connection(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
         self._open.add(connection)
         return connection
 

@@ -9,7 +9,7 @@ import random
 import threading
 from collections import Counter
 
-RIGHT = ("ok", "chunked", "close", "eof", "usage", "dated")
+RIGHT = ("ok", "chunked", "close", "eof", "usage", "dated", "twice")
 WRONG = (
     "500",
     "503",
@@ -29,14 +29,14 @@ WRONG = (
 """Kinds of answers: those that are one, in different clothes, and those that are none."""
 
 
-def seeded(seed, share, kinds=WRONG, rare=()):
+def seeded(seed, share, kinds=WRONG, rare=(), right=RIGHT):
     """Return a script that does wrong in a share of all tries, by the text and the number of the try alone."""
 
     def script(text, attempt):
         rng = random.Random(f"{seed} {text} {attempt}")
         if rng.random() < share:
             return rng.choice(kinds)
-        return rng.choice(rare) if rare and rng.random() < 0.02 else rng.choice(RIGHT)
+        return rng.choice(rare) if rare and rng.random() < 0.02 else rng.choice(right)
 
     return script
 
@@ -224,6 +224,8 @@ class FaultServer:
             await writer.drain()
             raise OSError
         writer.write(data)
+        if shape == "twice":
+            writer.write(f"HTTP/1.1 {status} Whatever\r\n{head}\r\n".encode() + data)
         await writer.drain()
         if shape in ("close", "eof"):
             writer.close()
