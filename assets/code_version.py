@@ -29,6 +29,7 @@ _DECIDES_NOTHING = (
     "warehouse.home",
     "warehouse.ledger",
     "warehouse.settings",
+    "warehouse.snapshot",
     "warehouse.store",
 )
 _WHOLE = ("verifiers",)

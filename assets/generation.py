@@ -51,14 +51,18 @@ class BudgetSpentError(RuntimeError):
     """The `[budget]` of a run is spent; what was generated is kept, and a later run goes on from there."""
 
 
-def targets(project: Project, view: Snapshot, batch: str) -> pl.DataFrame:
-    """Return the prompts to generate for, sorted by id: prompt_id. Those whose gold cannot be used are left out."""
+def targets(project: Project, view: Snapshot, batch: str, *, only_read: bool = False) -> pl.DataFrame:
+    """Return the prompts to generate for, sorted by id: prompt_id. Those whose gold cannot be used are left out.
+
+    `only_read` looks at no recorded rollouts that were not read yet.
+    """
     policy = project.settings.policy
     prompts = view.scan_builds("prompts", [view.live["prompts", batch, ""]])
     usable = prompts.join(unusable(view, batch), on="prompt_id", how="anti")
     wanted = usable.filter(pl.col("pool").is_in(policy.pools)).select("prompt_id", "source").collect()
     if policy.when == "missing":
-        wanted = wanted.join(recorded_prompts(project, view, batch), on="prompt_id", how="anti")
+        recorded = recorded_prompts(project, view, batch, only_read=only_read)
+        wanted = wanted.join(recorded, on="prompt_id", how="anti")
     wanted = wanted.sort("prompt_id")
     if policy.per_source is not None:
         wanted = wanted.filter(pl.int_range(pl.len()).over("source") < policy.per_source)
@@ -75,15 +79,15 @@ def generate(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Non
     project = run.project
     policy = project.settings.policy
     wanted = targets(project, view, build.batch)
-    kept = _carry_over(view, writer, samples_of(wanted, policy))
+    kept = _carry_over(writer, samples_of(wanted, policy))
     total = wanted.height * (policy.samples + policy.reference_samples)
     meter = Meter(project.settings.budget, _spent_before(run))
     chunks = _Chunks(run, writer, policy.chunk_prompts * (policy.samples + policy.reference_samples))
-    report("rollouts", len(kept), total)
     if len(kept) < total:
         asked = _Asked(_requests(project, view, build, wanted, kept), meter)
         engine = engine_for(policy, project.settings.engine)
         chunks.begin()  # loading a model is not part of what a token takes
+        report("rollouts", len(kept), total)
         try:
             while asked.next_round():
                 for completion in engine.generate(asked):
@@ -207,13 +211,6 @@ class _Chunks:
         self._waiting = []
 
 
-def spent(account: pl.DataFrame) -> dict[str, int]:
-    """Return the totals of some rows of `generation`, as counts of a commit."""
-    names = {"samples": "generated", "prompt_tokens": "prompt_tokens", "response_tokens": "response_tokens"}
-    sums = {new: int(account[old].sum() or 0) for old, new in names.items()}
-    return {**sums, "generation_ms": round(1000 * float(account["seconds"].sum() or 0))}
-
-
 def _spent_before(run: Run) -> Tokens:
     """Return what this run has spent already, on any batch: what is not committed yet was paid for, too."""
     ids = [i for i in (run.run_id, *run.earlier) if i]
@@ -235,20 +232,28 @@ def samples_of(prompts: pl.DataFrame, policy: PolicySettings) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={c: ROLLOUTS.columns[c] for c in [*KEY, "seed"]}, orient="row")
 
 
-def _carry_over(view: Snapshot, writer: StageWriter, wanted: pl.DataFrame) -> set[tuple[str, str, int]]:
-    """Take over the wanted samples that an earlier build has; return what need not be generated.
+def _carry_over(writer: StageWriter, wanted: pl.DataFrame) -> set[tuple[str, str, int]]:
+    """Take over the wanted samples that other builds of this policy have; return what need not be generated.
 
-    A sample is the same where its seed is, too: what was generated must not depend on settings of the past. What an
-    engine could not answer for any other reason than the prompt's length may go better this time.
+    Those builds are the one before, and any that was never finished: what was paid for is not paid for again because
+    preppo was updated in between. A sample is the same where its seed is, too: what was generated must not depend on
+    settings of the past. What an engine could not answer for any other reason than the prompt's length may go better
+    this time.
     """
     have = writer.written("rollouts")
-    if writer.previous is not None:
-        old = view.scan_builds("rollouts", [writer.previous]).drop("batch", "policy_id")
-        old = old.filter(pl.col("detail").is_null() | pl.col("detail").str.starts_with(TOO_LONG))
-        old = old.join(wanted.lazy(), on=[*KEY, "seed"], how="semi").join(have.select(KEY), on=KEY, how="anti")
-        rows = old.collect()
-        if rows.height:
-            writer.append("rollouts", rows)
+    before = writer.previous.rows_id if writer.previous is not None else ""
+    rows = (
+        writer.of_others("rollouts")
+        .filter(pl.col("detail").is_null() | pl.col("detail").str.starts_with(TOO_LONG))
+        .join(wanted.lazy(), on=[*KEY, "seed"], how="semi")
+        .join(have.select(KEY), on=KEY, how="anti")
+        .sort(pl.col("build_id") != before, "build_id", *KEY)  # what was committed counts before what was not
+        .unique(KEY, keep="first", maintain_order=True)
+        .drop("batch", "policy_id", "build_id")
+        .collect()
+    )
+    if rows.height:
+        writer.append("rollouts", rows)
     return set(writer.written("rollouts").select(KEY).collect().iter_rows())
 
 

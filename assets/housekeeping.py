@@ -12,6 +12,7 @@ from assets.recorded import imports
 from warehouse.releases import list_releases, pinned_versions
 from warehouse.sweep import (
     Pile,
+    pile_of,
     pinned_files,
     policy_pile,
     remove,
@@ -67,9 +68,8 @@ class Sweep:
 
     @property
     def size(self) -> int:
-        """Return the bytes that would go."""
-        piles = (*(p.pile for p in self.retired), *self.unseen.values(), self.replaced, self.work)
-        return Pile(tuple({f for p in piles for f in p.files})).size
+        """Return the bytes that go."""
+        return sum(p.size for p in (*(p.pile for p in self.retired), *self.unseen.values(), self.replaced, self.work))
 
 
 def tidy(project: Project) -> bool:
@@ -103,15 +103,18 @@ def look(project: Project) -> Sweep:
     retired = [
         Policy(p, names.get(p, ""), why, policy_pile(home, p, commits, files)) for p in stored if p not in reasons
     ]
+    # One that is gone already may have left what a release is made again from.
+    retired = [p for p in retired if p.pile.files or p.pile.rows]
     gone = {f for p in retired for f in p.pile.files}
     unseen = unseen_piles(project.store, hours, files | gone)
+    gone |= {f for p in unseen.values() for f in p.files}
     replaced = replaced_files(home, hours, pinned)
     return Sweep(
         kept=kept,
         retired=retired,
         unseen={k: pile for k, pile in unseen.items() if pile.files},
-        replaced=Pile(tuple(f for f in replaced.files if f not in gone)),
-        work=Pile(tuple(f for folder in _unwanted_work(project) for f in folder.rglob("*") if f.is_file())),
+        replaced=pile_of(f for f in replaced.files if f not in gone),
+        work=pile_of(f for folder in _unwanted_work(project) for f in folder.rglob("*")),
     )
 
 

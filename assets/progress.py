@@ -126,6 +126,8 @@ def number(value: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return some seconds as people say them: 45 s, 12 min, 3.4 h, 2.1 days."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
     if seconds < _MINUTE * 2:
         return f"{seconds:.0f} s"
     if seconds < _HOUR * 2:

@@ -172,11 +172,18 @@ def unmatched(project: Project, view: Snapshot) -> dict[str, tuple[int, str]]:
     return found
 
 
-def recorded_prompts(project: Project, view: Snapshot, batch: str) -> pl.DataFrame:
-    """Return the prompts of a batch that have recorded rollouts of some policy: prompt_id."""
+def recorded_prompts(project: Project, view: Snapshot, batch: str, *, only_read: bool = False) -> pl.DataFrame:
+    """Return the prompts of a batch that have recorded rollouts of some policy: prompt_id.
+
+    With `only_read`, files that were not read yet are left alone, and nothing is written.
+    """
     prompts = view.scan_builds("prompts", [view.live["prompts", batch, ""]])
     found = [pl.LazyFrame(schema={"prompt_id": pl.String})]
-    for chosen in {i.key: i for files in matches(project, view, batch).values() for i in files}.values():
+    if only_read:
+        files = [i for i in imports(project) if (i.folder / "counts.json").is_file()]
+    else:
+        files = list({i.key: i for files in matches(project, view, batch).values() for i in files}.values())
+    for chosen in files:
         keys = pl.scan_parquet(chosen.folder / "keys.parquet")
         if chosen.section.key is None:
             found.append(keys.select("prompt_id"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from assets.checks import ROLLOUT_CHECKS
-from assets.generation import generate, spent, targets
+from assets.generation import generate, targets
 from assets.policies import own_policy_id, recorded_policy_id
 from assets.recorded import matches, recorded_rows
 from assets.stages import Run, Stage, Written
@@ -15,6 +15,7 @@ from trainer.engines.recorded import RecordedEngine
 from warehouse.hashing import json_hash
 from warehouse.ledger import Build
 from warehouse.settings import outcome_hash
+from warehouse.usage import spent
 
 if TYPE_CHECKING:
     from assets.project import Project

@@ -11,15 +11,15 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from warehouse.hashing import FrameHasher
-from warehouse.ledger import KEEP_LOG, Build, Commit, Ledger, live_commits, rows_id, visible_decisions
-from warehouse.schemas import TABLES, TIME, Table, conform
+from warehouse.ledger import KEEP_LOG, Build, Commit, Ledger, live_commits, rows_id
+from warehouse.schemas import TABLES, conform
+from warehouse.snapshot import Snapshot, actions_of, files_of, in_key_order, rows_of, scan_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from warehouse.home import Home
 
+__all__ = ["Snapshot", "StageWriter", "Store", "StoreError", "describe"]
+
 _ATTEMPTS = 12
-_BUCKET_ROWS = 400_000  # rows held in memory at once while a build is hashed
 _latest: dict[Path, tuple[str, Snapshot]] = {}  # tables of a home -> the state of its ledger, and a view of all tables
 
 
@@ -92,9 +93,9 @@ class Store:
         For accounts: what a killed run spent is spent.
         """
         opened = DeltaTable(self.home.tables / name)
-        actions = _actions(opened)
+        actions = actions_of(opened)
         marks = set(actions.get_column("partition.build_id")) if actions.height else set()
-        return _scan(TABLES[name], _files(opened, marks), keep_build=True)
+        return scan_files(TABLES[name], files_of(opened, marks), keep_build=True)
 
     def moved_since(self, view: Snapshot) -> bool:
         """Tell whether anything was committed after a view was taken."""
@@ -133,8 +134,11 @@ class Store:
             }
         )
 
-    def retire(self, policy: str, why: str, run_id: str = "") -> Commit:
-        """Take what a policy has so far out of every view. Rolled out again, it counts again."""
+    def retire(self, policy: str, why: str, counts: dict[str, int] | None = None) -> Commit:
+        """Take what a policy has so far out of every view. Rolled out again, it counts again.
+
+        `counts` keeps what its unfinished builds took, which no commit names.
+        """
         return self.ledger.append(
             {
                 "stage": "policy",
@@ -145,10 +149,14 @@ class Store:
                 "rows_id": "",
                 "data_version": "",
                 "extends": False,
+                "counts": counts or {},
                 "inputs": {"why": why},
-                "run_id": run_id,
             }
         )
+
+    def unseen(self, older_than: datetime) -> dict[str, set[str]]:
+        """Return table -> marks of rows that no reader sees, last written before a time. See `Snapshot.unseen`."""
+        return self._open(list(TABLES)).unseen(older_than)
 
     def drop(self, name: str, condition: str) -> None:
         """Take the rows of whole partitions out of a table: only rows that no reader sees."""
@@ -166,7 +174,7 @@ class Store:
             pinned: table -> Delta versions whose files stay whatever their age, for releases that name them.
         """
         older_than = datetime.now(UTC) - timedelta(hours=keep_hours)
-        for name, marks in self._open(list(TABLES)).unseen(older_than).items():
+        for name, marks in self.unseen(older_than).items():
             for mark in sorted(marks):
                 _delete(self.home.tables / name, mark)
         for name in TABLES:
@@ -207,7 +215,22 @@ class StageWriter:
         """Return the rows that this build has in a table already, from a run that was killed perhaps."""
         self._written[table] = True
         opened = DeltaTable(self._store.home.tables / table)
-        return _scan(TABLES[table], _files(opened, {self._rows}))
+        return scan_files(TABLES[table], files_of(opened, {self._rows}))
+
+    def of_others(self, table: str) -> pl.LazyFrame:
+        """Return the rows that other builds of this stage, batch and variant have, with `build_id`.
+
+        They are of the build before, and of builds that were never finished.
+        """
+        opened = DeltaTable(self._store.home.tables / table)
+        actions = actions_of(opened)
+        marks: set[str] = set()
+        if actions.height:
+            mine = (pl.col("partition.batch") == self.build.batch) & (
+                pl.col("partition.policy_id") == self.build.variant
+            )
+            marks = set(actions.filter(mine).get_column("partition.build_id")) - {self._rows}
+        return scan_files(TABLES[table], files_of(opened, marks), keep_build=True)
 
     def append(self, table: str, frame: pl.DataFrame) -> None:
         """Add rows, atomically. Rows of a chunk must come whole: after a kill the chunk is there or it is not."""
@@ -244,7 +267,7 @@ class StageWriter:
             checks: what the checks of the stage found, by name.
         """
         build = self.build
-        tables = {n: _rows(DeltaTable(self._store.home.tables / n), self._rows) for n in self._written}
+        tables = {n: rows_of(DeltaTable(self._store.home.tables / n), self._rows) for n in self._written}
         version = self._content_hash(main)
         commit = self._store.ledger.append(
             {
@@ -280,10 +303,10 @@ class StageWriter:
 
     def _content_hash(self, name: str) -> str:
         table = TABLES[name]
-        files = _files(DeltaTable(self._store.home.tables / name), {self._rows})
-        scan = _scan(table, files)
+        files = files_of(DeltaTable(self._store.home.tables / name), {self._rows})
+        scan = scan_files(table, files)
         hasher = FrameHasher(table.columns, exclude=table.volatile)
-        for part in _in_key_order(scan, table):
+        for part in in_key_order(scan, table):
             hasher.update(part)
         return hasher.hexdigest()
 
@@ -313,90 +336,6 @@ class StageWriter:
         _delete(self._store.home.tables / name, mark)
 
 
-class Snapshot:
-    """A consistent view of the committed tables. Immutable; take a new one to see newer commits."""
-
-    def __init__(
-        self, home: Home, commits: list[Commit], tables: dict[str, DeltaTable], ledger_version: int = -1
-    ) -> None:
-        self.home = home
-        self.commits = commits
-        self.ledger_version = ledger_version  # of the Delta table behind the ledger; -1: a view put together by hand
-        self.live = live_commits(commits)
-        self._tables = tables
-        self._decision_builds = visible_decisions(commits)
-
-    def scan(self, name: str) -> pl.LazyFrame:
-        """Return a table lazily, columns as in its schema."""
-        return _scan(TABLES[name], self.files(name))
-
-    def scan_builds(self, name: str, commits: Iterable[Commit]) -> pl.LazyFrame:
-        """Return the rows that some of the live commits wrote."""
-        return _scan(TABLES[name], _files(self._tables[name], {c.rows_id for c in commits}))
-
-    def files(self, name: str) -> list[str]:
-        """Return the Parquet files that hold the visible rows of a table."""
-        if name == "decisions":
-            return _files(self._tables[name], set(self._decision_builds))
-        return _files(self._tables[name], {c.rows_id for c in self.live.values() if name in c.tables})
-
-    def decision_builds(self) -> dict[str, Commit]:
-        """Return the commits whose decisions count, by build id."""
-        return self._decision_builds
-
-    def decisions(self) -> pl.LazyFrame:
-        """Return the current decisions: the newest row of each (stage, arm, batch, prompt, rule), with its commit.
-
-        A decision that was withdrawn is no longer among them.
-        """
-        order = pl.LazyFrame(
-            [(b, c.seq, c.run_id, c.committed_at) for b, c in self._decision_builds.items()],
-            schema={"build_id": pl.String, "seq": pl.Int64, "run_id": pl.String, "committed_at": TIME},
-            orient="row",
-        )
-        rows = _scan(TABLES["decisions"], self.files("decisions"), keep_build=True).join(order, on="build_id")
-        extending = {c.key for c in self._decision_builds.values() if c.extends}
-        if extending:
-            key = ["stage", "arm", "batch", "prompt_id", "rule"]
-            rows = rows.filter(pl.col("seq") == pl.col("seq").max().over(key))
-        return rows.filter(pl.col("outcome") != "withdrawn").drop("build_id")
-
-    def commit(self, stage: str, batch: str, variant: str = "") -> Commit | None:
-        """Return the live commit of a stage, if there is one."""
-        return self.live.get((stage, batch, variant))
-
-    def of_stage(self, stage: str, batch: str | None = None) -> list[Commit]:
-        """Return the live commits of a stage, ordered by batch and variant."""
-        return [c for k, c in sorted(self.live.items()) if k[0] == stage and (batch is None or k[1] == batch)]
-
-    def is_current(self, build: Build) -> bool:
-        """Tell whether this very build is the live one, so that there is nothing to do."""
-        commit = self.live.get(build.key)
-        return commit is not None and commit.build_id == build.build_id
-
-    def unseen(self, older_than: datetime) -> dict[str, set[str]]:
-        """Return table -> marks of rows that no reader sees, last written before a time.
-
-        They are of runs that were killed: before a commit, or after one and before the replaced rows were deleted. Rows
-        of abandoned batches are not among them.
-        """
-        abandoned = {c.batch for c in self.commits if c.state == "abandoned"}
-        kept = {c.rows_id for c in self.live.values()} | {c.rows_id for c in self.commits if c.batch in abandoned}
-        limit = int(older_than.timestamp() * 1000)
-        left: dict[str, set[str]] = {}
-        for name, table in self._tables.items():
-            actions = _actions(table)
-            if actions.height:
-                newest = actions.group_by("partition.build_id").agg(pl.col("modification_time").max())
-                old = newest.filter(pl.col("modification_time") < limit).get_column("partition.build_id").to_list()
-                left[name] = set(old) - kept - (set(self._decision_builds) if name == "decisions" else set())
-        return left
-
-    def versions(self) -> dict[str, int]:
-        """Return the Delta version of every table in this view, to pin them."""
-        return {n: int(t.version()) for n, t in self._tables.items()}
-
-
 def _retry(action: Callable[[], None]) -> None:
     for attempt in range(_ATTEMPTS):
         try:
@@ -412,58 +351,10 @@ def _retry(action: Callable[[], None]) -> None:
 def _delete(path: Path, mark: str) -> None:
     def delete() -> None:
         opened = DeltaTable(path)
-        if _files(opened, {mark}):
+        if files_of(opened, {mark}):
             opened.delete(f"build_id = '{mark}'")
 
     _retry(delete)
-
-
-def _actions(table: DeltaTable) -> pl.DataFrame:
-    return pl.DataFrame(table.get_add_actions(flatten=True))
-
-
-def _files(table: DeltaTable, builds: set[str]) -> list[str]:
-    actions = _actions(table)
-    if actions.is_empty() or not builds:
-        return []
-    root = unquote(str(table.table_uri).removeprefix("file://")).rstrip("/")
-    mine = actions.filter(pl.col("partition.build_id").is_in(list(builds)))
-    return sorted(f"{root}/{p}" for p in mine.get_column("path"))
-
-
-def _rows(table: DeltaTable, build_id: str) -> int:
-    actions = _actions(table)
-    if actions.is_empty():
-        return 0
-    return int(actions.filter(pl.col("partition.build_id") == build_id).get_column("num_records").sum())
-
-
-def _scan(table: Table, files: list[str], *, keep_build: bool = False) -> pl.LazyFrame:
-    schema = table.stored if keep_build else table.schema
-    if not files:
-        return pl.LazyFrame(schema=schema)
-    hive = dict.fromkeys(table.partitions, pl.String)
-    # Files written before a column was added have nulls in it.
-    scan = pl.scan_parquet(
-        files, hive_partitioning=True, hive_schema=hive, schema=pl.Schema(table.columns), missing_columns="insert"
-    )
-    return scan.select(list(schema))
-
-
-def _in_key_order(scan: pl.LazyFrame, table: Table) -> Iterator[pl.DataFrame]:
-    """Yield the rows sorted by key, in parts that fit in memory: by prefix of the first key column, a hex id."""
-    rows = scan.select(pl.len()).collect().item()
-    keys = [k for k in table.key if k in table.columns]
-    if rows <= _BUCKET_ROWS or keys[0] != "prompt_id":
-        yield scan.sort(keys).collect()
-        return
-    buckets = min(256, max(2, rows // _BUCKET_ROWS + 1))
-    borders = [f"{i * 65536 // buckets:04x}" for i in range(buckets + 1)]
-    for i, low in enumerate(borders[:-1]):
-        inside = pl.col("prompt_id") >= low
-        if i < buckets - 1:
-            inside &= pl.col("prompt_id") < borders[i + 1]
-        yield scan.filter(inside).sort(keys).collect()
 
 
 def describe(commit: Commit) -> dict[str, Any]:

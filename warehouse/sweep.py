@@ -16,6 +16,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from warehouse.schemas import TABLES
+from warehouse.usage import spent, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,15 +30,17 @@ POLICY_TABLES = tuple(t.name for t in TABLES.values() if "policy_id" in t.partit
 
 @dataclass(frozen=True)
 class Pile:
-    """Some files of one kind, and the rows of the tables that go with them."""
+    """Some files of one kind, the rows of the tables that go with them, and their bytes when they were found."""
 
     files: tuple[Path, ...] = ()
     rows: int = 0
+    size: int = 0
 
-    @property
-    def size(self) -> int:
-        """Return the bytes of the files that are there."""
-        return sum(f.stat().st_size for f in self.files if f.is_file())
+
+def pile_of(files: Iterable[Path], rows: int = 0) -> Pile:
+    """Return a pile of the files that are there."""
+    there = sorted({f for f in files if f.is_file()})
+    return Pile(tuple(there), rows, sum(f.stat().st_size for f in there))
 
 
 def stored_policies(home: Home) -> set[str]:
@@ -48,6 +51,12 @@ def stored_policies(home: Home) -> set[str]:
         for f in (home.tables / name).glob("batch=*/policy_id=*")
         if any(f.glob("*/*.parquet"))
     }
+
+
+def policy_bytes(home: Home, policy: str) -> int:
+    """Return the bytes of a policy's current files in all tables."""
+    mine = pl.col("partition.policy_id") == policy
+    return sum(_sum(home, name, mine, "size_bytes") for name in POLICY_TABLES)
 
 
 def pinned_files(home: Home, pinned: Mapping[str, Sequence[int]]) -> set[Path]:
@@ -65,15 +74,17 @@ def policy_pile(home: Home, policy: str, commits: Iterable[Commit], kept: set[Pa
     mine = [c.rows_id for c in commits if c.variant == policy and "decisions" in c.tables]
     files = [f for n in POLICY_TABLES for f in (home.tables / n).glob(f"batch=*/policy_id={policy}/*/*.parquet")]
     files += [f for mark in mine for f in (home.tables / "decisions").glob(f"batch=*/build_id={mark}/*.parquet")]
-    rows = sum(_stored_rows(home, n, pl.col("partition.policy_id") == policy) for n in POLICY_TABLES)
-    return Pile(tuple(sorted(f for f in files if f not in kept)), rows)
+    rows = sum(_sum(home, n, pl.col("partition.policy_id") == policy) for n in POLICY_TABLES)
+    return pile_of((f for f in files if f not in kept), rows)
 
 
 def retire(store: Store, policy: str, why: str, kept: set[Path]) -> None:
     """Take a policy out of the views, then the tables, then the disk. Killed in between, it can be repeated."""
-    pile = policy_pile(store.home, policy, store.ledger.read(), kept)
-    marks = [c.rows_id for c in store.ledger.read() if c.variant == policy and "decisions" in c.tables]
-    store.retire(policy, why)
+    commits = store.ledger.read()
+    pile = policy_pile(store.home, policy, commits, kept)
+    marks = [c.rows_id for c in commits if c.variant == policy and "decisions" in c.tables]
+    lost = unfinished(commits, store.stored("generation").filter(pl.col("policy_id") == policy)).collect()
+    store.retire(policy, why, spent(lost))
     for name in POLICY_TABLES:
         store.drop(name, f"policy_id = '{policy}'")
     for mark in marks:
@@ -85,11 +96,11 @@ def unseen_piles(store: Store, keep_hours: int, kept: set[Path]) -> dict[tuple[s
     """Return (table, build) -> the rows that a killed run left more than `keep_hours` ago."""
     limit = datetime.now(UTC) - timedelta(hours=keep_hours)
     piles = {}
-    for name, marks in store.snapshot().unseen(limit).items():
+    for name, marks in store.unseen(limit).items():
         for mark in sorted(marks):
             files = (store.home.tables / name).glob(f"**/build_id={mark}/*.parquet")
-            rows = _stored_rows(store.home, name, pl.col("partition.build_id") == mark)
-            piles[name, mark] = Pile(tuple(sorted(f for f in files if f not in kept)), rows)
+            rows = _sum(store.home, name, pl.col("partition.build_id") == mark)
+            piles[name, mark] = pile_of((f for f in files if f not in kept), rows)
     return piles
 
 
@@ -105,7 +116,7 @@ def replaced_files(home: Home, keep_hours: int, pinned: Mapping[str, Sequence[in
             keep_versions=list(pinned.get(name, [])) or None,
         )
         found += [home.tables / name / unquote(path) for path in gone]
-    return Pile(tuple(sorted(f for f in found if f.suffix == ".parquet")))
+    return pile_of(f for f in found if f.suffix == ".parquet")
 
 
 def remove(pile: Pile) -> None:
@@ -118,6 +129,6 @@ def remove(pile: Pile) -> None:
                 empty.rmdir()
 
 
-def _stored_rows(home: Home, name: str, condition: pl.Expr) -> int:
+def _sum(home: Home, name: str, condition: pl.Expr, column: str = "num_records") -> int:
     actions = pl.DataFrame(DeltaTable(home.tables / name).get_add_actions(flatten=True))
-    return int(actions.filter(condition)["num_records"].sum()) if actions.height else 0
+    return int(actions.filter(condition)[column].sum()) if actions.height else 0

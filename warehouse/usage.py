@@ -39,14 +39,21 @@ def usage(commits: Sequence[Commit], live: Sequence[Commit], account: pl.LazyFra
             c.counts["generation_ms"] / 1000,
         )
         for c in commits
-        if c.stage == "rollouts" and c.counts.get("generated")
+        if c.counts.get("generated")  # of finished builds; and of retired policies, what was never finished
     ]
     finished = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
-    known = [c.rows_id for c in commits]
-    unfinished = (
-        account.filter(~pl.col("build_id").is_in(known))
-        .select("policy_id", pl.lit("unfinished").alias("state"), *SUMS)
-        .collect()
-    )
-    both = pl.concat([finished, unfinished.cast(pl.Schema(_SCHEMA))])
+    both = pl.concat([finished, unfinished(commits, account).collect()])
     return both.group_by("policy_id", "state").agg(pl.col(SUMS).sum()).sort("policy_id", "state")
+
+
+def unfinished(commits: Sequence[Commit], account: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows of `generation` that no commit names, with the columns of `usage`."""
+    lost = account.filter(~pl.col("build_id").is_in([c.rows_id for c in commits]))
+    return lost.select("policy_id", pl.lit("unfinished").alias("state"), *SUMS).cast(pl.Schema(_SCHEMA))
+
+
+def spent(account: pl.DataFrame) -> dict[str, int]:
+    """Return the totals of some rows of `generation`, as counts of a commit."""
+    names = {"samples": "generated", "prompt_tokens": "prompt_tokens", "response_tokens": "response_tokens"}
+    sums = {new: int(account[old].sum() or 0) for old, new in names.items()}
+    return {**sums, "generation_ms": round(1000 * float(account["seconds"].sum() or 0))}

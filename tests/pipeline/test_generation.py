@@ -103,6 +103,7 @@ class Place:
         self.folder, self.engine = folder, Scripted()
         self.policy: dict[str, Any] = {"samples": SAMPLES, "max_tokens": MAX_TOKENS, "chunk_prompts": CHUNK}
         self.budget: dict[str, Any] = {}
+        self.storage: dict[str, Any] = {}
         patch.setenv("PREPPO_CONFIG", str(folder / "preppo.toml"))
         patch.setenv("PREPPO_HOME", str(folder / "home"))
         patch.setenv("DAGSTER_HOME", "")
@@ -123,6 +124,7 @@ class Place:
             "source": [source | {"domain": {"column": "q", "extract": "(story|sum|novel|garbled)"}}],
             "policy": self.policy,
             "budget": self.budget,
+            "storage": self.storage,
             "ingest": {"heldout_share": 0.0, "near_duplicate_threshold": 1.0},
             "engine": {"workers": 1},
         }
@@ -399,6 +401,19 @@ def test_a_spent_budget_stops_the_command_with_one_line_and_a_code_of_its_own(pl
     view = place.project().store.snapshot()
     sums = usage(view.commits, list(view.live.values()), place.project().store.stored("generation"))
     assert sums["samples"].to_list() == [21]
+
+
+def test_an_update_of_preppo_between_a_kill_and_the_next_run_costs_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.engine.fails_after = 13
+    with pytest.raises(EngineError):
+        place.roll("one")
+    monkeypatch.setattr("assets.stages.code_version", lambda _: "another version")
+    place.engine.fails_after = None
+    commit = place.roll("two")
+    assert len(place.engine.asked) == 21 - 13
+    assert place.project().store.snapshot().scan("rollouts").collect().height == 21 == commit.counts["rows"]
 
 
 def test_what_replaced_and_unfinished_builds_took_stays_in_the_account(place: Place) -> None:

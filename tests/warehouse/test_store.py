@@ -102,6 +102,31 @@ def test_an_abandoned_batch_leaves_every_view(store):
     assert store.snapshot().scan("rewards").collect().is_empty()
 
 
+def test_a_retired_policy_leaves_every_view_until_it_is_rolled_out_again(store):
+    put(store, build(), rewards("a"))
+    put(store, build(variant="p2"), rewards("a", reward=0.5))
+    put(store, build(CORPUS, "selection", variant="p1"), decision("a"), "decisions")  # an arm of the same name
+    store.retire("p1", "not needed")
+    view = store.snapshot()
+    assert view.scan("rewards").collect()["policy_id"].to_list() == ["p2"]
+    assert view.decisions().collect().height == 1
+    assert not view.is_current(build())
+    put(store, build(), rewards("b"))
+    assert set(store.snapshot().scan("rewards").collect()["prompt_id"]) == {"a", "b"}
+    assert view.scan("rewards").collect()["policy_id"].to_list() == ["p2"], "an old view stays as it is"
+
+
+def test_what_others_wrote_can_be_found(store):
+    put(store, build(x="1"), rewards("a"))
+    with store.stage(build(x="2")) as writer:
+        writer.append("rewards", rewards("b"))
+    put(store, build(batch="000002-bbbbbbbb"), rewards("c"))
+    writer = store.writer(build(x="3"))
+    assert writer.of_others("rewards").collect()["prompt_id"].sort().to_list() == ["a", "b"]
+    assert store.stored("rewards").collect().height == 3
+    assert store.snapshot().scan("rewards").collect().height == 2
+
+
 def test_decisions_extend_or_replace(store):
     first, second, third = (build(CORPUS, "selection", x=x) for x in "123")
     put(store, first, pl.concat([decision("a"), decision("b")]), "decisions")
