@@ -15,6 +15,7 @@ from assets.policies import own_policy_id
 from trainer.engines.recorded import stream_recorded
 from trainer.engines.weights import ModelError
 from verifiers import Task, available, check_gold
+from warehouse.curation.estimate import Measured, Work, prompt_tokens
 from warehouse.curation.overrides import OverrideError
 from warehouse.ingest.fields import RowError
 from warehouse.ingest.raw import InputError
@@ -22,16 +23,16 @@ from warehouse.ingest.readers import expand, read_blocks, read_dataset, read_row
 from warehouse.ingest.rows import FilteredError, RowMapper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator, Sequence
     from pathlib import Path
 
     from assets.project import Project
+    from warehouse.batches import BatchFile
     from warehouse.ingest.raw import RawRow
     from warehouse.ingest.rows import Prompt
-    from warehouse.settings import RolloutsSettings, SourceSettings
+    from warehouse.settings import PolicySettings, RolloutsSettings, SourceSettings
 
 COUNT_UP_TO = 1_000_000
-CHARS_PER_TOKEN = 4.0  # rough, for an estimate only
 
 
 @dataclass
@@ -106,7 +107,24 @@ def check_sources(project: Project, rows: int) -> CheckReport:
     return report
 
 
-def _source(project: Project, source: SourceSettings, rows: int) -> SourceReport:
+def estimated_work(project: Project, files: Sequence[BatchFile], rows: int) -> list[Work]:
+    """Return what some files that are not prompts yet would need, by source, as far as their first rows tell.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    found = []
+    for source in project.settings.source:
+        mine = {f.path for f in files if f.source == source.name}
+        if mine:
+            found.append(_work(project.settings.policy, _source(project, source, rows, mine)))
+    return [w for w in found if w is not None]
+
+
+def _source(
+    project: Project, source: SourceSettings, rows: int, only: Container[str | None] | None = None
+) -> SourceReport:
+    """Look at a source, or at some of its files alone."""
     report = SourceReport(source.name, source.pool)
     if source.dataset is not None:
         _look(
@@ -117,6 +135,8 @@ def _source(project: Project, source: SourceSettings, rows: int) -> SourceReport
         )
         return report
     for path in expand(source.path or [], project.base):
+        if only is not None and str(path) not in only:
+            continue
         report.files += 1
         report.estimated_rows += _count(path, source.encoding)
         _look(report, source, project, itertools.islice(read_rows(path, encoding=source.encoding), rows))
@@ -179,19 +199,24 @@ def _look_at_gold(report: SourceReport, found: Prompt, row: int) -> None:
         report.bad_gold = report.bad_gold or f"row {row}: {problem}"
 
 
+def _work(policy: PolicySettings, s: SourceReport) -> Work | None:
+    """Return what the prompts of a source need, before anybody knows which of them have recorded rollouts."""
+    if s.pool not in policy.pools or not s.usable:
+        return None
+    prompts = s.estimated_rows * s.usable // s.rows
+    prompts = min(prompts, policy.per_source) if policy.per_source else prompts
+    samples = prompts * (policy.samples + policy.reference_samples)
+    return Work(f"source {s.name}", prompts, samples, round(samples * s.chars / s.usable))
+
+
 def _estimate(project: Project, report: CheckReport) -> None:
     policy = project.settings.policy
     if own_policy_id(policy) is None:
         return
-    for s in report.sources:
-        if s.pool not in policy.pools or not s.usable:
-            continue
-        prompts = s.estimated_rows * s.usable // s.rows
-        prompts = min(prompts, policy.per_source) if policy.per_source else prompts
-        samples = policy.samples + policy.reference_samples
-        report.rollouts += prompts * samples
-        report.prompt_tokens += round(prompts * samples * s.chars / s.usable / CHARS_PER_TOKEN)
-        report.response_tokens += prompts * samples * policy.max_tokens
+    for work in filter(None, (_work(policy, s) for s in report.sources)):
+        report.rollouts += work.samples
+        report.prompt_tokens += prompt_tokens(work, Measured())
+        report.response_tokens += work.samples * policy.max_tokens
 
 
 def render(report: CheckReport) -> Group:

@@ -9,64 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
-from rich.console import Console
 
-from pipeline.errors import EXIT_CODES, NothingFoundError, guarded
+from pipeline.command import EPILOG, Group, Session, err, out
 from warehouse.home import Home
-from warehouse.store import Store
 
 if TYPE_CHECKING:
-    from assets.project import Project
     from warehouse.output import Format
-
-out = Console(width=None if sys.stdout.isatty() else 140)  # piped output has no width of its own
-err = Console(stderr=True)
-
-
-class Session:
-    """What the global options say. Opens things only when a command needs them."""
-
-    def __init__(self, config: Path | None, home: Path | None) -> None:
-        self.config, self._home = config, home
-
-    @property
-    def home(self) -> Home:
-        """Return the home, whether or not anything is in it."""
-        return Home(self._home)
-
-    @property
-    def store(self) -> Store:
-        """Return the tables of a home that exists.
-
-        Raises:
-            NothingFoundError: nothing was ever curated here.
-        """
-        if not (self.home.tables / "commits").is_dir():
-            msg = f"{self.home.root} holds nothing yet; `preppo run` fills it (another home: --home or PREPPO_HOME)"
-            raise NothingFoundError(msg)
-        return Store(self.home)
-
-    def project(self) -> Project:
-        """Return the settings with their home."""
-        from assets.project import open_project
-
-        return open_project(self.config, self._home)
-
-
-class Command(click.Command):
-    """A command whose mistakes come out as one clear line, with an exit code that scripts can rely on."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with guarded(err):
-            return super().invoke(ctx)
-
-
-class Group(click.Group):
-    command_class = Command
-    group_class = type
-
-
-EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 
 
 @click.group(
@@ -138,6 +86,25 @@ def check(session: Session, rows: int) -> None:
 
 
 @main.command()
+@click.option("--rows", default=200, show_default=True, help="Rows to look at in each file that no run has read.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.pass_obj
+def plan(session: Session, rows: int, as_json: bool) -> None:
+    r"""Reckon rollouts, tokens, hours, disk and money before anything is spent. Loads no model.
+
+    \b
+    Examples:
+      preppo plan
+      PREPPO__BUDGET__TOKENS_PER_SECOND=20000 PREPPO__BUDGET__PRICE_RESPONSE=0.6 preppo plan
+    """
+    from pipeline.plan import as_json as plan_json
+    from pipeline.plan import make_plan, render
+
+    found = make_plan(session.project(), rows)
+    out.print_json(json.dumps(plan_json(found))) if as_json else out.print(render(found))
+
+
+@main.command()
 @click.option("--batch", help="Only this batch (its key, or the start of it).")
 @click.option("--all", "everything", is_flag=True, help="New files and every stale batch: the default, said aloud.")
 @click.option("--abandon", metavar="BATCH", help="Take a batch out for good first, so that later ones need not wait.")
@@ -195,6 +162,28 @@ def status(session: Session, as_json: bool) -> None:
 
     found = home_status(session.project())
     out.print_json(json.dumps(found, default=str)) if as_json else out.print(render(found))
+
+
+@main.command()
+@click.option("--yes", is_flag=True, help="Remove it. Without this, nothing is touched.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.pass_obj
+def gc(session: Session, yes: bool, as_json: bool) -> None:
+    r"""Show what nobody needs any more (rollouts of retired policies, what killed runs left), and remove it with --yes.
+
+    Releases stay, and everything that they are made again from.
+
+    \b
+    Examples:
+      preppo gc
+      preppo gc --yes
+    """
+    from pipeline.gc import as_json as gc_json
+    from pipeline.gc import collect, render
+
+    assert session.store  # a home that holds something
+    found = gc_json(collect(session.project(), remove=yes), removed=yes)
+    out.print_json(json.dumps(found)) if as_json else out.print(render(found))
 
 
 @main.command()

@@ -1,22 +1,32 @@
-"""`preppo status`: batches, what is stale and why, rejected rollouts, releases."""
+"""`preppo status`: batches, what is stale and why, what was generated and what it took, releases."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 from rich.console import Group
 from rich.table import Table
 
 from assets.discovery import stale_batches
+from assets.policies import own_policy_id
+from assets.progress import duration, number
+from warehouse.curation.budget import cost
+from warehouse.queries import query
 from warehouse.releases import list_releases
+from warehouse.usage import SUMS, usage
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from assets.project import Project
+    from warehouse.store import Snapshot
 
 
 def home_status(project: Project) -> dict[str, Any]:
     """Return the state of a home as plain data."""
     view = project.store.snapshot()
+    budget = project.settings.budget
     stale = stale_batches(project)
     abandoned = {c.batch: c.inputs.get("why", "") for c in view.commits if c.state == "abandoned"}
     known = {(f.source, f.file_hash) for b in project.batches.all() for f in b.files}
@@ -49,11 +59,30 @@ def home_status(project: Project) -> dict[str, Any]:
             }
             for c in view.live.values()
         ],
+        "generation": _generation(project, view),
+        "priced": bool(budget.price_prompt or budget.price_response),
+        "truncation": query(view, "FROM truncation WHERE truncated > 0").to_dicts(),
         "releases": [
             {"release_id": r.release_id, "arm": r.arm, "created_at": r.manifest["created_at"], **r.counts}
             for r in list_releases(project.home.releases)
         ],
     }
+
+
+def _generation(project: Project, view: Snapshot) -> list[dict[str, Any]]:
+    """Return what was generated, by policy and what became of it; the last row is the sum of all."""
+    sums = usage(view.commits, list(view.live.values()), project.store.stored("generation"))
+    names = {c.variant: c.inputs.get("policy", "") for c in view.commits if c.stage == "rollouts"}
+    own = own_policy_id(project.settings.policy)
+    names = ({own: project.settings.policy.model} if own is not None else {}) | names
+    rows = sums.with_columns(model=pl.col("policy_id").replace_strict(names, default="", return_dtype=pl.String))
+    total = sums.select(pl.col(SUMS).sum()).with_columns(policy_id=pl.lit("all"), state=pl.lit(""), model=pl.lit(""))
+    told = []
+    for row in pl.concat([rows, total.select(rows.columns)]).to_dicts():
+        rate = row["response_tokens"] / row["seconds"] if row["seconds"] else None
+        price = cost(project.settings.budget, row["prompt_tokens"], row["response_tokens"])
+        told.append(row | {"tokens_per_second": rate, "cost": price})
+    return told if sums.height else []
 
 
 def render(found: dict[str, Any]) -> Group:
@@ -70,12 +99,34 @@ def render(found: dict[str, Any]) -> Group:
         rows = next((counts[k] for k in ("rows", "prompts", "samples", "train_rows") if k in counts), "")
         at = f"{s['committed_at']:%Y-%m-%d %H:%M}"
         stages.add_row(s["stage"], s["batch"], s["variant"][:12], at, str(rows), "\n".join(s["warnings"]))
+    parts: list[RenderableType] = []
+    if found["generation"]:
+        parts += [_generated(found), ""]
+    if found["truncation"]:
+        cut = _table("Cut by the token limit: without a score", "policy", "domain", "limit", "samples", "cut", "share")
+        for t in found["truncation"]:
+            told = (str(t["token_limit"] or ""), f"{t['samples']:,}", f"{t['truncated']:,}", f"{t['share']:.1%}")
+            cut.add_row(t["policy_id"][:12], t["domain"], *told)
+        parts += [cut, ""]
     releases = _table("Releases", "release", "arm", "at (UTC)", "prompts", "rows", "held out")
     for r in found["releases"]:
         numbers = (str(r["train_prompts"]), str(r["train_rows"]), str(r["heldout"]))
         releases.add_row(r["release_id"][:12], r["arm"], str(r["created_at"])[:16], *numbers)
     new = [f"new files, not yet in a batch: {', '.join(map(str, found['new_files']))}"] if found["new_files"] else []
-    return Group(f"home {found['home']}", *new, "", batches, "", stages, "", releases)
+    return Group(f"home {found['home']}", *new, "", batches, "", stages, "", *parts, releases)
+
+
+def _generated(found: dict[str, Any]) -> Table:
+    columns = ["policy", "model", "state", "samples", "prompt tokens", "response tokens", "time", "tokens/s"]
+    table = _table(
+        "Generated so far, also what was replaced or never finished", *columns, *(["cost"] if found["priced"] else [])
+    )
+    for g in found["generation"]:
+        rate = "" if g["tokens_per_second"] is None else number(g["tokens_per_second"])
+        counts = (f"{g[c]:,}" for c in ("samples", "prompt_tokens", "response_tokens"))
+        cells = [g["policy_id"][:12], g["model"], g["state"], *counts, duration(g["seconds"]), rate]
+        table.add_row(*cells, *([f"{g['cost']:.4g}"] if found["priced"] else []))
+    return table
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -59,6 +59,7 @@ def write_card(folder: Path, manifest: dict[str, Any], written: Written, funnel:
         _contents(written),
         _funnel(funnel) if funnel is not None else "",
         _difficulty() if shown else "",
+        _truncation(folder),
         _licences(written.groups),
         f"## Columns\n\n{_COLUMNS}",
         _provenance(manifest),
@@ -137,6 +138,28 @@ def _difficulty() -> str:
         "## How hard the prompts are\n\n"
         "Mean reward of the measured prompts by domain; selected in colour, the rest in grey.\n\n"
         "![Mean reward by domain](plots/mean_reward.png)"
+    )
+
+
+def _truncation(folder: Path) -> str:
+    """Return how many samples of the training prompts the token limit cut, by domain; nothing where it cut none."""
+    rows = (
+        pl.scan_parquet(folder / "train.parquet")
+        .select("prompt_id", pl.col("domain").fill_null("unknown"), "samples", "truncated")
+        .unique()
+        .group_by("domain")
+        .agg(pl.col("samples", "truncated").sum())
+        .filter(pl.col("truncated") > 0)
+        .sort("domain")
+        .collect()
+    )
+    if rows.is_empty():
+        return ""
+    told = [(domain, samples, cut, f"{cut / samples:.1%}") for domain, samples, cut in rows.iter_rows()]
+    return (
+        "## Samples that the token limit cut\n\n"
+        "Of the prompts in `train`. They have no score, and count neither as right nor as wrong.\n\n"
+        + _table(["domain", "samples", "cut", "share"], told)
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import datasets
+import polars as pl
 import pytest
 
 from tests.warehouse import release_home as small
@@ -61,6 +62,20 @@ def test_the_card_shows_funnel_plots_and_licences(tmp_path):
     for name in ("plots/funnel.png", "plots/mean_reward.png"):
         assert f"({name})" in text
         assert (release.folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_card_tells_what_the_token_limit_cut(tmp_path, monkeypatch):
+    assert "token limit cut" not in (release_of(tmp_path / "none").folder / "README.md").read_text("utf-8").partition(
+        "## Columns")[0]  # fmt: skip
+    rows = small.difficulty_rows
+    cut = pl.when(pl.col("prompt_id") == small.PROMPTS[0].id).then(6).otherwise(0).cast(pl.Int64)
+    monkeypatch.setattr(small, "difficulty_rows", lambda p: rows(p).with_columns(truncated=cut))
+    small._prepared.cache_clear()
+    release = release_of(tmp_path / "some")
+    small._prepared.cache_clear()
+    text = (release.folder / "README.md").read_text("utf-8")
+    assert "## Samples that the token limit cut" in text
+    assert "| math | 16 | 6 | 37.5% |" in text, "a prompt that occurs twice counts once"
 
 
 def test_the_code_on_the_card_runs(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,108 @@
+"""What is still to be generated in a home, and what is known of how long it takes. Reads only; loads no model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from assets import rollouts
+from assets.generation import KEY, samples_of, targets
+from assets.policies import own_policy_id
+from assets.recorded import imports
+from trainer.engines import TOO_LONG
+from warehouse.curation.estimate import Measured, Work
+from warehouse.sweep import policy_bytes
+
+if TYPE_CHECKING:
+    from assets.project import Project
+    from warehouse.batches import BatchFile
+    from warehouse.store import Snapshot
+
+
+def unread_imports(project: Project) -> list[str]:
+    """Return the files of recorded rollouts that no run has read yet: nobody knows which prompts they are of."""
+    return [str(i.path) for i in imports(project) if not (i.folder / "counts.json").is_file()]
+
+
+def unread_files(project: Project, view: Snapshot | None) -> list[BatchFile]:
+    """Return the source files that have not become prompts yet, those of registered batches included."""
+    live = {b.key for b in project.live_batches()} if view is not None else set()
+    done = [
+        b for b in project.batches.all() if view is not None and (b.key not in live or view.commit("prompts", b.key))
+    ]
+    known = {(f.source, f.file_hash) for b in done for f in b.files}
+    return [f for f in project.source_files() if (f.source, f.file_hash) not in known]
+
+
+def outstanding(project: Project, view: Snapshot, batch: str) -> Work | None:
+    """Return what a batch whose prompts are there still lacks of the own policy's samples; None where nothing."""
+    policy = project.settings.policy
+    own = own_policy_id(policy)
+    commit = view.commit("prompts", batch)
+    if own is None or commit is None:
+        return None
+    unread = bool(unread_imports(project))
+    wanted = targets(project, view, batch, only_read=unread)
+    # Which build will be written is known only where its inputs can be told, that is, where all files were read.
+    build = None if unread else next((b for b in rollouts.builds(project, view, batch) if b.variant == own), None)
+    if build is not None and view.is_current(build):
+        return None
+    have = project.store.stored("rollouts").filter(pl.col("batch") == batch, pl.col("policy_id") == own)
+    have = have.filter(pl.col("detail").is_null() | pl.col("detail").str.starts_with(TOO_LONG))
+    there = have.select(*KEY, "seed").collect()
+    samples = policy.samples + policy.reference_samples
+    if there.is_empty():
+        missing = wanted.with_columns(pl.lit(samples, pl.Int64).alias("samples"))
+    else:
+        left = samples_of(wanted, policy).join(there, on=[*KEY, "seed"], how="anti")
+        missing = left.group_by("prompt_id").agg(pl.len().cast(pl.Int64).alias("samples"))
+    system = len(policy.system_prompt or "")
+    chars = pl.coalesce(
+        pl.col("raw_text").str.len_chars(),
+        pl.col("messages").list.eval(pl.element().struct.field("content").str.len_chars()).list.sum() + system,
+    )
+    texts = view.scan_builds("prompts", [commit]).select("prompt_id", chars.cast(pl.Int64).alias("chars"))
+    sums = (
+        texts.join(missing.lazy(), on="prompt_id")
+        .select(
+            pl.len().alias("prompts"),
+            pl.col("samples").sum(),
+            (pl.col("samples") * pl.col("chars")).sum().alias("text"),
+        )
+        .collect()
+        .row(0)
+    )
+    prompts, count, text = (int(n or 0) for n in sums)
+    return Work(f"batch {batch}", prompts, count, text) if count else None
+
+
+def measured(project: Project, view: Snapshot) -> Measured:
+    """Return what the own policy's samples in this home tell, those of unfinished builds included."""
+    own = own_policy_id(project.settings.policy)
+    store = project.store
+    mine = pl.col("policy_id") == own
+    rows = store.stored("rollouts").filter(mine, ~pl.col("recorded"))
+    answered = pl.col("finish_reason") != "error"
+    count, every, prompt, response, high = (
+        rows.select(
+            answered.sum().alias("answered"),
+            pl.len().alias("all"),
+            pl.col("prompt_tokens").filter(answered).mean(),
+            pl.col("response_tokens").filter(answered).mean(),
+            pl.col("response_tokens").filter(answered).quantile(0.95, "higher").alias("p95"),
+        )
+        .collect()
+        .row(0)
+    )
+    tokens, seconds = (
+        store.stored("generation").filter(mine).select(pl.col("response_tokens", "seconds").sum()).collect().row(0)
+    )
+    return Measured(
+        samples=int(count or 0),
+        prompt_tokens=float(prompt or 0),
+        response_tokens=float(response or 0),
+        response_tokens_p95=float(high or 0),
+        tokens_per_second=tokens / seconds if tokens and seconds else None,
+        bytes_per_sample=policy_bytes(view.home, str(own)) / every if every else None,
+    )
