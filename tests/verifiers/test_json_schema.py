@@ -72,10 +72,11 @@ JSON = st.recursive(
 def test_what_is_written_reads_back_and_has_one_canonical_text(value):
     try:
         read = loads(json.dumps(value))
-    except OverLimit:  # a double may have a larger exponent
+        again = loads(canonical(read))
+    except OverLimit:  # a double may have a larger exponent, or more digits when it is written out
         return
     assert read == exact(value)
-    assert loads(canonical(read)) == read
+    assert again == read
     shuffled = json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
     assert canonical(loads(shuffled)) == canonical(read)
 

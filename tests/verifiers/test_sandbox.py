@@ -307,6 +307,15 @@ def roles(pid):
     return found
 
 
+def roles_besides_others():
+    """Return a function that gives the roles of what starts from now on below this process.
+
+    Pools of other tests may still be warm, each with a process that tests are run in.
+    """
+    others = {pid for pids in roles(os.getpid()).values() for pid in pids}
+    return lambda: {name: [pid for pid in pids if pid not in others] for name, pids in roles(os.getpid()).items()}
+
+
 def status_of(pid):
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
@@ -338,9 +347,10 @@ def confined(children):
 
 @bubblewrap
 def test_from_outside():
+    mine_alone = roles_besides_others()
     with VerifierPool(1) as pool:
         thread, verdicts = verify_beside(pool, SLOW)
-        found = wait_for(lambda: (r := roles(os.getpid())) and len(r["child"]) == 2 and r)
+        found = wait_for(lambda: (r := mine_alone()) and len(r["child"]) == 2 and r)
         # A child drops what it has step by step; the solution is the one that ends without any capability, and filtered.
         solution = wait_for(lambda: next(iter(confined(found["child"])), None))
         mine = {
@@ -371,11 +381,12 @@ def test_from_outside():
 @bubblewrap
 @pytest.mark.parametrize("victim", ["server", "worker", "bwrap", "zygote", "child"])
 def test_whatever_is_killed_nothing_is_left_and_the_next_call_works(victim):
+    mine_alone, others = roles_besides_others(), set(tree(os.getpid()))
     with VerifierPool(1) as pool:
         thread, verdicts = verify_beside(pool, SLOW)
-        found = wait_for(lambda: (r := roles(os.getpid())) and len(r["child"]) == 2 and r)
+        found = wait_for(lambda: (r := mine_alone()) and len(r["child"]) == 2 and r)
         time.sleep(0.2)
-        before = tree(os.getpid())
+        before = {pid: line for pid, line in tree(os.getpid()).items() if pid not in others}
         for pid in found[victim]:
             os.kill(pid, signal.SIGKILL)
         thread.join(30)
