@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 KEPT = 4096  # completions that may wait to be taken, so that servers go on while a chunk is written
 _CLOSE_S = 5.0
+_LOOK_UP_S = 0.5
 
 
 class Call:
@@ -60,7 +61,14 @@ class Call:
 
     def completions(self) -> Iterator[Completion]:
         """Yield completions until there are no more. Raises what ended the call."""
-        while (found := self._out.get()) is not None:
+        while True:
+            # An interrupt that comes just before a thread begins to wait does not wake it: it looks up now and then.
+            try:
+                found = self._out.get(timeout=_LOOK_UP_S)
+            except queue.Empty:
+                continue
+            if found is None:
+                return
             if isinstance(found, BaseException):
                 raise found
             self._kept.release()
@@ -79,7 +87,8 @@ class Call:
         if self._asking.ident is not None and self._asking is not threading.current_thread():
             self._asking.join()
         elif self._asking.ident is None:
-            self._loop.close()
+            with contextlib.suppress(RuntimeError):  # it has been started just now, and ends by itself
+                self._loop.close()
 
     # --- the thread that takes requests in ---
 

@@ -1,5 +1,6 @@
 """The `openai` engine against servers that do wrong: no sample is lost, doubled or falsely scored."""
 
+import _thread
 import gc
 import logging
 import os
@@ -407,10 +408,11 @@ def test_whoever_leaves_in_the_middle_leaves_nothing_behind(how):
             time.sleep(0.01)
 
 
-def test_an_interrupt_ends_the_call_at_once():
+@pytest.mark.parametrize("interrupt", [lambda: os.kill(os.getpid(), signal.SIGINT), _thread.interrupt_main])
+def test_an_interrupt_ends_the_call_at_once(interrupt):
     with FaultServer(lambda *_: "hang") as server:
         stream = engine(server).generate(requests(10))
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(0.2, interrupt).start()
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             next(stream)
