@@ -2,8 +2,8 @@
 
 Two of them. `HttpxLink` does everything (TLS, proxies) and takes half a millisecond of processor a request.
 `PlainLink` does HTTP/1.1 without TLS and without a proxy, all that vLLM and SGLang need inside a cluster, for a tenth
-of that: an engine beside its server would otherwise take the processor that the server needs. It also notices where a
-server sends more than one answer, which httpx2 takes for the answer to the next request.
+of that: an engine beside its server would otherwise take the processor that the server needs. It also
+leaves a connection on which more than the answer has come, which httpx2 takes for the answer to the next request.
 """
 
 from __future__ import annotations

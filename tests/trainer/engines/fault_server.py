@@ -223,9 +223,9 @@ class FaultServer:
             writer.write(data[: len(data) // 2])
             await writer.drain()
             raise OSError
+        if shape == "twice":  # at once: what comes only after the next request is that one's answer to any HTTP client
+            data += f"HTTP/1.1 {status} Whatever\r\n{head}\r\n".encode() + data
         writer.write(data)
-        if shape == "twice":
-            writer.write(f"HTTP/1.1 {status} Whatever\r\n{head}\r\n".encode() + data)
         await writer.drain()
         if shape in ("close", "eof"):
             writer.close()
