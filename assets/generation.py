@@ -82,7 +82,7 @@ def generate(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Non
     kept = _carry_over(writer, samples_of(wanted, policy))
     total = wanted.height * (policy.samples + policy.reference_samples)
     meter = Meter(project.settings.budget, _spent_before(run))
-    chunks = _Chunks(run, writer, policy.chunk_prompts * (policy.samples + policy.reference_samples))
+    chunks = Chunks(run.run_id, writer, policy.chunk_prompts * (policy.samples + policy.reference_samples))
     if len(kept) < total:
         asked = _Asked(_requests(project, view, build, wanted, kept), meter)
         engine = engine_for(policy, project.settings.engine)
@@ -165,11 +165,11 @@ def _took(completion: Completion) -> Tokens:
     return Tokens(completion.prompt_tokens or 0, completion.response_tokens or 0)
 
 
-class _Chunks:
+class Chunks:
     """Collects completions and writes them, with what they took, as soon as a chunk is full."""
 
-    def __init__(self, run: Run, writer: StageWriter, rows: int) -> None:
-        self._run, self._writer, self._rows = run, writer, rows
+    def __init__(self, run_id: str, writer: StageWriter, rows: int) -> None:
+        self._run_id, self._writer, self._rows = run_id, writer, rows
         self._waiting: list[Completion] = []
         self._number = int(writer.written("generation").select(pl.len()).collect().item())
         self.samples = self.response_tokens = 0
@@ -202,7 +202,7 @@ class _Chunks:
             pl.lit(sum(t.response for t in took), pl.Int64).alias("response_tokens"),
             pl.lit(seconds).alias("seconds"),
             pl.lit(began).alias("started_at"),
-            pl.lit(self._run.run_id).alias("run_id"),
+            pl.lit(self._run_id).alias("run_id"),
         )
         # What was spent is written first: a kill between the two loses samples, and the account still tells of them.
         self._writer.append("generation", account.cast(pl.Schema(GENERATION.columns)))

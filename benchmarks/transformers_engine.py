@@ -1,4 +1,6 @@
-"""Tokens a second of the `transformers` engine next to a plain loop over `generate`: `python -m benchmarks.transformers_engine`.
+"""Tokens a second of the `transformers` engine next to a plain loop over `generate`.
+
+    .venv/bin/python -m benchmarks.transformers_engine
 
 Both sides use the same model (the nursery), prompts, samples and sampling, in fp32 on the CPU with the same number of
 threads. The prompts are of mixed length: a question of the nursery after 0 to 24 solved examples. The baseline is what
@@ -104,7 +106,7 @@ def main() -> int:
     lines = [
         "# The transformers engine next to a plain loop over `generate`",
         "",
-        "Written by `python -m benchmarks.transformers_engine`: the nursery, fp32, one thread, prompts of mixed length, "
+        "Written by `python -m benchmarks.transformers_engine`: the nursery, fp32, a thread, prompts of mixed length, "
         f"{SAMPLES} samples each, batches of {BATCH}; response tokens a second, medians of {ROUNDS} rounds in turns.",
         "",
         "| prompts | samples | prompt tokens, median (least to most) | plain loop | engine | ratio | rounds |",
