@@ -98,13 +98,10 @@ class FaultServer:
         ready.set()
         await self._end.wait()
         server.close()
-        for _ in range(4):  # what was accepted a moment ago needs some turns of the loop until it can be closed
-            await asyncio.sleep(0)
+        while asyncio.all_tasks() - {asyncio.current_task()}:  # what was accepted a moment ago has yet to begin
             for writer in list(self._writers):
                 writer.transport.abort()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-        await asyncio.sleep(0)
+            await asyncio.sleep(0.002)
 
     async def _serve(self, reader, writer):
         self.connections += 1
