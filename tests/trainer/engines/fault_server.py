@@ -97,6 +97,10 @@ class FaultServer:
         self.port = server.sockets[0].getsockname()[1]
         ready.set()
         await self._end.wait()
+        for listening in server.sockets:  # asyncio leaks what it has accepted and not set up when a server closes
+            self._loop.remove_reader(listening.fileno())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         server.close()
         while asyncio.all_tasks() - {asyncio.current_task()}:  # what was accepted a moment ago has yet to begin
             for writer in list(self._writers):
