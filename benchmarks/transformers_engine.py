@@ -27,7 +27,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 TARGET = 1.5
 BATCH = 64
 SAMPLES = 4
-SIZES = (64, 128, 256)  # prompts
+SIZES = (32, 64)  # prompts
 ROUNDS = 3
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=64)
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from warehouse.settings import BudgetSettings
 
 CHARS_PER_TOKEN = 4.0  # rough; only where nothing was measured
-# Of a sample over all tables, besides the text of its response; and of a character of text, compressed. Rough, too: a home
-# that has rollouts goes by its own files.
+# Of a sample over all tables, besides the text of its response; and of a character of text, compressed. Rough, too: a
+# home that has rollouts goes by its own files.
 BYTES_PER_SAMPLE, BYTES_PER_CHAR = 150.0, 0.4
 
 
