@@ -117,19 +117,19 @@ def candidates(text: str) -> Iterator[Candidate]:
         found.append((start, 0, Candidate(offered, "boxed", after=after)))
     if "####" in text:
         found.extend(
-            (start, 1, Candidate(_until_line_end(text, start).partition("####")[0], "####"))
+            (start, 1, Candidate(_offered(text, start, _until_line_end(text, start).partition("####")[0]), "####"))
             for start in _after_hashes(text)
         )
     if ":" in text or "=" in text:
         for start in _after_labels(text):
             line = _line(text, start)
             sentence = line if line.isdecimal() else _sentence(text, start)
-            found.append((start, 1, Candidate(sentence, "labelled line", line=line)))
+            found.append((start, 1, Candidate(_offered(text, start, sentence), "labelled line", line=line)))
     if "nswer" in text or "NSWER" in text:
         for start in _after_phrases(text):
             sentence = _sentence(text, start)
             if text[start + len(sentence) : start + len(sentence) + 1] != "?":  # "Is the answer 5?" claims nothing
-                candidate = Candidate(sentence, "answer phrase", False, _line(text, start))
+                candidate = Candidate(_offered(text, start, sentence), "answer phrase", False, _line(text, start))
                 found.append((start, 2, candidate))
         if "</" in text:
             for match in last_matches(_ANSWER_TAG, text):
@@ -150,6 +150,12 @@ def candidates(text: str) -> Iterator[Candidate]:
         )
         if not leads_to_box:
             yield candidate
+
+
+def _offered(text: str, start: int, answer: str) -> str:
+    """Return an announced answer with the other one that is offered right after it, on the next line perhaps."""
+    other = OFFERED_AFTER.match(text, start + len(answer))
+    return f"{answer} or {_line(text, other.start('other'))}" if other else answer
 
 
 # The last `MAX_CANDIDATES` of each kind, searched from literals: scanning all of a response with a regular expression

@@ -405,3 +405,13 @@ HONEST = [
 def test_honest_answers_are_accepted(pool, gold, response, prompt):
     (verdict,) = pool.verify([Task("math", response, json.dumps(gold), prompt)])
     assert verdict.status is Status.correct, verdict
+
+
+@pytest.mark.parametrize("gold", ["5", "6"])
+@pytest.mark.parametrize(
+    "response",
+    ["The answer is 5\nor 6", "The answer is 5.\nOr 6.", "#### 5\nor 6", "Answer: 5\nor 6", "Answer: 5. Or 6."],
+)
+def test_another_answer_on_the_next_line_is_offered_with_it(pool, response, gold):
+    (verdict,) = pool.verify([Task("math", response, json.dumps(gold))])
+    assert verdict.status is Status.unparsed, verdict
