@@ -32,6 +32,8 @@ _DECIDES_NOTHING = (
     "warehouse.snapshot",
     "warehouse.store",
 )
+# Takes part only where the settings ask for it, and brings all verifiers: builds that use it name its version.
+_NAMED_BY_BUILDS = ("assets.adaptive",)
 _WHOLE = ("verifiers",)
 
 
@@ -47,7 +49,7 @@ def _closure(root: str) -> set[str]:
     todo = [root]
     while todo:
         module = todo.pop()
-        if module in found or module.startswith(_DECIDES_NOTHING):
+        if module in found or module.startswith(_DECIDES_NOTHING) or (module in _NAMED_BY_BUILDS and module != root):
             continue
         found.add(module)
         todo += _imports(module)

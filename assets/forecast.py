@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from assets import rollouts
-from assets.generation import KEY, samples_of, targets
+from assets.adaptive import competing, rule_of
+from assets.generation import targets
 from assets.policies import own_policy_id
 from assets.recorded import imports
-from trainer.engines import TOO_LONG
+from assets.requests import KEY, spelled_out, whole
+from trainer.engines import SCORED, TOO_LONG
 from warehouse.curation.estimate import Measured, Work
 from warehouse.sweep import policy_bytes
 
@@ -50,13 +52,9 @@ def outstanding(project: Project, view: Snapshot, batch: str) -> Work | None:
         return None
     have = project.store.stored("rollouts").filter(pl.col("batch") == batch, pl.col("policy_id") == own)
     have = have.filter(pl.col("detail").is_null() | pl.col("detail").str.starts_with(TOO_LONG))
-    there = have.select(*KEY, "seed").collect()
-    samples = policy.samples + policy.reference_samples
-    if there.is_empty():
-        missing = wanted.with_columns(pl.lit(samples, pl.Int64).alias("samples"))
-    else:
-        left = samples_of(wanted, policy).join(there, on=[*KEY, "seed"], how="anti")
-        missing = left.group_by("prompt_id").agg(pl.len().cast(pl.Int64).alias("samples"))
+    missing = _missing(project, wanted, have)
+    if project.settings.adaptive.arm is not None:
+        missing = _at_most(project, missing, competing(project, view, batch, wanted))
     system = len(policy.system_prompt or "")
     chars = pl.coalesce(
         pl.col("raw_text").str.len_chars(),
@@ -66,15 +64,38 @@ def outstanding(project: Project, view: Snapshot, batch: str) -> Work | None:
     sums = (
         texts.join(missing.lazy(), on="prompt_id")
         .select(
-            pl.len().alias("prompts"),
+            pl.col("prompt_id").n_unique().alias("prompts"),
             pl.col("samples").sum(),
             (pl.col("samples") * pl.col("chars")).sum().alias("text"),
         )
         .collect()
         .row(0)
     )
-    prompts, count, text = (int(n or 0) for n in sums)
+    prompts, count, text = (round(n or 0) for n in sums)
     return Work(f"batch {batch}", prompts, count, text) if count else None
+
+
+def _missing(project: Project, wanted: pl.DataFrame, have: pl.LazyFrame) -> pl.DataFrame:
+    """Return prompt_id, role, samples (how many are missing of all that the policy has)."""
+    policy = project.settings.policy
+    there, plan = have.select(*KEY, "seed").collect(), whole(wanted, policy)
+    if there.is_empty():
+        return plan.select("prompt_id", "role", samples=pl.col("extra").cast(pl.Float64))
+    left = [
+        part.join(there, on=[*KEY, "seed"], how="anti").group_by("prompt_id", "role").agg(samples=pl.len())
+        for part in spelled_out(plan, policy)
+    ]
+    return pl.concat(left).group_by("prompt_id", "role").agg(pl.col("samples").sum().cast(pl.Float64))
+
+
+def _at_most(project: Project, missing: pl.DataFrame, compete: pl.DataFrame) -> pl.DataFrame:
+    """Return what is missing at most where samples are drawn adaptively: the budget, even over those that compete."""
+    scored = missing.filter(pl.col("role") == SCORED).join(compete, on="prompt_id", how="semi")
+    samples = compete.height * project.settings.policy.samples
+    there = samples - int(scored["samples"].sum())
+    left = max(0, rule_of(project).budget(compete.height, samples) - there)
+    drawn = scored.with_columns(samples=pl.lit(left / max(1, scored.height), pl.Float64)) if left else scored.clear()
+    return pl.concat([missing.join(scored, on=["prompt_id", "role"], how="anti"), drawn])
 
 
 def measured(project: Project, view: Snapshot) -> Measured:

@@ -96,9 +96,4 @@ def check_chunk(golds: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
     return [(name, text, problem) for name, text, problem in told if problem is not None]
 
 
-def unusable(view: Snapshot, batch: str) -> pl.LazyFrame:
-    """Return the prompts of a batch whose gold cannot be used: prompt_id."""
-    return view.scan_builds("gold_checks", view.of_stage("gold_checks", batch)).select("prompt_id")
-
-
 STAGE = Stage("gold_checks", "gold_checks", builds, write, __name__, checks=GOLD_CHECKS)

@@ -55,3 +55,8 @@ def golds(project: Project, view: Snapshot, batch: str) -> Golds:
 def _columns(prompts: pl.LazyFrame) -> pl.LazyFrame:
     text = pl.col("messages").list.last().struct.field("content")
     return prompts.select("prompt_id", "verifier", "ground_truth", text.alias("prompt"))
+
+
+def unusable(view: Snapshot, batch: str) -> pl.LazyFrame:
+    """Return the prompts of a batch whose gold cannot be used: prompt_id."""
+    return view.scan_builds("gold_checks", view.of_stage("gold_checks", batch)).select("prompt_id")

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from assets import adaptive
 from assets.checks import ROLLOUT_CHECKS
-from assets.generation import generate, targets
+from assets.generation import AllSamples, Sampler, generate, targets
 from assets.policies import own_policy_id, recorded_policy_id
 from assets.recorded import matches, recorded_rows
 from assets.stages import Run, Stage, Written
@@ -50,6 +51,7 @@ def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
         inputs = {"prompts": prompts.data_version, "policy": policy.model, "recorded": taken}
         inputs["gold_checks"] = checked.data_version
         inputs["max_tokens"] = str(policy.max_tokens)  # what `truncation` shows beside the share that it cut
+        inputs |= adaptive.inputs(project, view, batch)
         found.append(Build("rollouts", batch, inputs, STAGE.code_version, outcome_hash(policy), variant=own))
     return found
 
@@ -57,7 +59,7 @@ def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
 def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Written:
     """Import or generate. What a killed run generated is kept: it goes on with the next chunk."""
     if build.variant == own_policy_id(run.project.settings.policy):
-        generate(run, view, build, writer)
+        generate(run, view, build, writer, _sampler(run, view, build, writer))
     else:
         _import(run.project, view, build, writer)
     done = writer.written("rollouts").select(
@@ -68,6 +70,13 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     )
     counts = {k: int(v or 0) for k, v in done.collect().row(0, named=True).items()}
     return Written(counts | spent(writer.written("generation").collect()))
+
+
+def _sampler(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Sampler:
+    wanted = targets(run.project, view, build.batch)
+    if run.project.settings.adaptive.arm is None:
+        return AllSamples(wanted, run.project.settings.policy)
+    return adaptive.AdaptiveSampler(run, view, build, writer, wanted)
 
 
 def _import(project: Project, view: Snapshot, build: Build, writer: StageWriter) -> None:

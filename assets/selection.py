@@ -8,7 +8,7 @@ import polars as pl
 
 from assets.checks import SELECTION_CHECKS, compared_prompts
 from assets.golds import overrides, overruled
-from assets.policies import policy_order
+from assets.policies import own_policy_id, policy_order
 from assets.stages import Run, Stage, Written
 from warehouse.curation.dedup import TRAINING_PROMPT
 from warehouse.curation.overrides import override_decisions
@@ -48,16 +48,11 @@ def builds(project: Project, view: Snapshot, batch: str = CORPUS) -> list[Build]
         return []  # nothing yet; but where every batch was abandoned, an empty selection replaces the old one
     inputs["policies"] = json_hash(order)
     inputs["overrides"] = frame_hash(said.sort("prompt_id", "field"))
-    reward = project.settings.reward
+    decides = [project.settings.reward.min_scored_share]
+    if project.settings.adaptive.arm is not None:
+        decides.append(project.settings.policy.samples)
     return [
-        Build(
-            "selection",
-            batch,
-            inputs,
-            STAGE.code_version,
-            outcome_hash(arm, [reward.min_scored_share]),
-            variant=arm.name,
-        )
+        Build("selection", batch, inputs, STAGE.code_version, outcome_hash(arm, decides), variant=arm.name)
         for arm in project.settings.selection.all_arms()
     ]
 
@@ -85,6 +80,12 @@ def candidates(project: Project, view: Snapshot, arm: ArmSettings) -> pl.LazyFra
         .drop("problem")
         .join(_one_policy(project, view, arm), on="prompt_id", how="left")
     )
+    own = own_policy_id(project.settings.policy)
+    if project.settings.adaptive.arm is not None and own is not None:
+        drawn_in_full = pl.col("samples").fill_null(0)
+        rolled_out = (pl.col("policy_id") == own).fill_null(value=False)
+        full = pl.when(rolled_out).then(pl.lit(project.settings.policy.samples, pl.Int64)).otherwise(drawn_in_full)
+        known = known.with_columns(full=full)
     said = overrides(project).filter(pl.col("field").is_in(SELECTION_FIELDS))
     return overruled(known, said)
 
@@ -123,7 +124,7 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     arm = arm_of(project, build.variant)
     pool = candidates(project, view, arm)
     table = select(pool, arm, project.settings.reward)
-    facts = pool.select("prompt_id", "scored", "samples", "contaminated_by").collect()
+    facts = pool.select(pl.col("prompt_id", "scored", "samples", "contaminated_by", "^full$")).collect()
     decided = selection_decisions(table, arm, build.policy_hash, candidates=facts)
     new = pl.concat(
         [decided, override_decisions(overrides(project), build.policy_hash, known=table["prompt_id"], arm=arm.name)]

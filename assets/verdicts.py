@@ -30,14 +30,29 @@ KEY = ["prompt_id", "role", "sample"]
 
 def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
     """Return one build a policy that has rollouts of this batch."""
-    found = []
-    for rollouts in view.of_stage("rollouts", batch):
-        inputs = {"rollouts": rollouts.data_version, "golds": golds(project, view, batch).version}
-        inputs["verifiers"] = json_hash(available())
-        inputs["isolation"] = _isolation(project, view, batch)
-        policy = outcome_hash([project.settings.reward.budget_s])
-        found.append(Build("verdicts", batch, inputs, STAGE.code_version, policy, variant=rollouts.variant))
-    return found
+    inputs, policy = judged_by(project, view, batch), outcome_hash([project.settings.reward.budget_s])
+    return [
+        Build(
+            "verdicts",
+            batch,
+            {"rollouts": c.data_version, **inputs},
+            STAGE.code_version,
+            policy,
+            variant=c.variant,
+        )
+        for c in view.of_stage("rollouts", batch)
+    ]
+
+
+def judged_by(project: Project, view: Snapshot, batch: str) -> dict[str, str]:
+    """Return what verdicts of a batch depend on besides the rollouts, as inputs of a build."""
+    if view.commit("prompts", batch) is None:
+        return {}
+    return {
+        "golds": golds(project, view, batch).version,
+        "verifiers": json_hash(available()),
+        "isolation": _isolation(project, view, batch),
+    }
 
 
 def _isolation(project: Project, view: Snapshot, batch: str) -> str:
@@ -54,27 +69,37 @@ def _pool(project: Project) -> VerifierPool:
 
 
 def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Written:
-    """Verify chunk by chunk. Verdicts of an earlier build are taken over where the very same task was decided."""
-    known = available()
-    asked = golds(run.project, view, build.batch).frame.filter(pl.col("verifier").is_in(list(known)))
+    """Verify chunk by chunk."""
     rollouts = view.scan_builds("rollouts", [view.live["rollouts", build.batch, build.variant]])
-    tasks = rollouts.join(asked, on="prompt_id", how="inner").filter(pl.col("response").is_not_null())
-    sizes = tasks.group_by("prompt_id").agg(pl.len().alias("rows")).sort("prompt_id").collect()
-    done = writer.written("verdicts").select("prompt_id").unique().collect()
-    todo = sizes.join(done, on="prompt_id", how="anti").sort("prompt_id")
-    before = view.scan_builds("verdicts", [writer.previous]) if writer.previous else None
-    total = sum(sizes["rows"])
-    finished = total - sum(todo["rows"])
-    with _pool(run.project) as pool:
-        for first, last in _ranges(todo):
-            inside = pl.col("prompt_id").is_between(pl.lit(first), pl.lit(last))
-            chunk = tasks.filter(inside).sort(KEY).collect()
-            old = before.filter(inside).collect() if before is not None else None
-            writer.append("verdicts", _verify(chunk, old, known, pool, run.project.settings.reward.budget_s))
-            finished += chunk.height
-            report("verdicts", finished, total)
+    total = verify(run.project, view, rollouts, writer)
     statuses = writer.written("verdicts").group_by("status").len().collect()
     return Written({"rows": total, **{f"status_{s}": n for s, n in sorted(statuses.iter_rows())}})
+
+
+def verify(project: Project, view: Snapshot, rollouts: pl.LazyFrame, writer: StageWriter) -> int:
+    """Write the verdicts of some rollouts that a build lacks; return how many there are of them in all.
+
+    What other builds of the same batch and policy have, finished or not, is taken over where the very same task was
+    decided.
+    """
+    known = available()
+    asked = golds(project, view, writer.build.batch).frame.filter(pl.col("verifier").is_in(list(known)))
+    tasks = rollouts.join(asked, on="prompt_id", how="inner").filter(pl.col("response").is_not_null())
+    done = writer.written("verdicts").select(KEY)
+    todo = tasks.select(KEY).join(done, on=KEY, how="anti")
+    sizes = todo.group_by("prompt_id").agg(pl.len().alias("rows")).sort("prompt_id").collect()
+    before = writer.of_others("verdicts").filter(pl.col("status").is_in(UNDECIDED).not_())
+    total = int(tasks.select(pl.len()).collect().item())
+    finished = total - int(sizes["rows"].sum())
+    with _pool(project) as pool:
+        for first, last in _ranges(sizes):
+            inside = pl.col("prompt_id").is_between(pl.lit(first), pl.lit(last))
+            chunk = tasks.filter(inside).join(done.filter(inside), on=KEY, how="anti").sort(KEY).collect()
+            old = before.filter(inside).sort("build_id").unique([*KEY, "task_id"], keep="first").collect()
+            writer.append("verdicts", _verify(chunk, old, known, pool, project.settings.reward.budget_s))
+            finished += chunk.height
+            report("verdicts", finished, total)
+    return total
 
 
 def _ranges(sizes: pl.DataFrame) -> Iterator[tuple[str, str]]:
@@ -89,25 +114,23 @@ def _ranges(sizes: pl.DataFrame) -> Iterator[tuple[str, str]]:
 
 
 def _verify(
-    chunk: pl.DataFrame, old: pl.DataFrame | None, known: dict[str, str], pool: VerifierPool, budget_s: float | None
+    chunk: pl.DataFrame, old: pl.DataFrame, known: dict[str, str], pool: VerifierPool, budget_s: float | None
 ) -> pl.DataFrame:
     names = ("verifier", "ground_truth", "response", "finish_reason")
     code = code_version("verifiers")
     ids = [text_hash(code, v, known[v], g or "", r, f) for v, g, r, f in chunk.select(names).iter_rows()]
     chunk = chunk.with_columns(pl.Series("task_id", ids, pl.String))
     columns = ["verifier_version", "status", "score", "parts", "extracted", "detail", "elapsed_ms"]
-    reused = None
-    if old is not None:
-        decided = old.filter(~pl.col("status").is_in(UNDECIDED)).select(*KEY, "task_id", *columns)
-        reused = chunk.select(*KEY, "verifier", "task_id").join(decided, on=[*KEY, "task_id"], how="inner")
-        chunk = chunk.join(reused, on=KEY, how="anti").sort(KEY)
+    decided = old.select(*KEY, "task_id", *columns)
+    reused = chunk.select(*KEY, "verifier", "task_id").join(decided, on=[*KEY, "task_id"], how="inner")
+    chunk = chunk.join(reused, on=KEY, how="anti").sort(KEY)
     tasks = [
         Task(v, r, g, prompt=p, budget_s=budget_s, finish_reason=f)
         for v, r, g, p, f in chunk.select("verifier", "response", "ground_truth", "prompt", "finish_reason").iter_rows()
     ]
     fresh = pl.concat([chunk.select(*KEY, "verifier", "task_id"), _frame(pool.verify(tasks))], how="horizontal")
     order = [*KEY, "verifier", "task_id", *columns]
-    return fresh.select(order) if reused is None else pl.concat([fresh.select(order), reused.select(order)])
+    return pl.concat([fresh.select(order), reused.select(order)])
 
 
 def _frame(verdicts: list[Verdict]) -> pl.DataFrame:

@@ -151,17 +151,21 @@ class Front:
         self.pool, self._rows = pool, np.arange(len(units))
         self._total = np.concatenate([zero, np.cumsum(units, axis=1)], axis=1)
         self._squares = np.concatenate([zero, np.cumsum(units**2, axis=1)], axis=1)
-        self._base = pl.DataFrame({"prompt_id": pool.ids, "group": "all"})
+        self._base = pl.DataFrame({"prompt_id": pool.ids, "group": "all", "full": pool.rewards.shape[1]})
 
     def evidence(self, n: np.ndarray) -> Evidence:
-        total, squares = self._total[self._rows, n], self._squares[self._rows, n]
-        sums = {"drawn": n, "scored": n, "total": total, "squares": squares}
-        columns = [pl.Series(name, values) for name, values in sums.items()]
+        mean, variance = self.moments(n)
+        known = {"drawn": n, "scored": n, "mean": mean, "variance": variance}
+        columns = [pl.Series(name, values) for name, values in known.items()]
         return Evidence(self._base.with_columns(*columns, binary=pl.lit(self.pool.binary)))
 
+    def moments(self, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        counted = np.maximum(n, 1)
+        mean = self._total[self._rows, n] / (counted * UNITS)
+        return mean, self._squares[self._rows, n] / (counted * float(UNITS) ** 2) - mean**2
+
     def score(self, n: np.ndarray, rule: str) -> np.ndarray:
-        mean = self._total[self._rows, n] / (n * UNITS)
-        return measure_of(rule, mean, self._squares[self._rows, n] / (n * float(UNITS) ** 2) - mean**2)
+        return measure_of(rule, *self.moments(n))
 
     def passes(self, n: np.ndarray) -> np.ndarray:
         return self._total[self._rows, n] // UNITS
@@ -174,19 +178,26 @@ class Front:
 def adaptive(front: Front, rule: str, share: float) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
     """Yield budget, the selection and the samples of each prompt. A plan is a function of the evidence, so what a
     smaller budget would have done is the way of the largest up to it, and one last, shorter round."""
-    n_prompts, full = front.pool.rewards.shape
-    settings = [
-        Adaptive(rule, share, BAND, full, budget_share=b, rounds=round(ROUND * b), tolerance=TIE) for b in BUDGETS
-    ]
+    n_prompts = len(front.pool.ids)
+    settings = [Adaptive(rule, share, BAND, budget_share=b, rounds=round(ROUND * b), tolerance=TIE) for b in BUDGETS]
     drawn = np.zeros(n_prompts, np.int64)
     for budget, now in zip(BUDGETS, settings, strict=True):
-        ways = [drawn]
+        ways, budgeted = [drawn], now.budget(n_prompts, front.pool.rewards.size)
         while (extra := _extra(now, front.evidence(ways[-1]))).any():
             ways.append(ways[-1] + extra)
-            if ways[-1].sum() >= now.budget(n_prompts):
+            if ways[-1].sum() >= budgeted:
                 break
-        yield budget, now.judge(front.evidence(ways[-1]))["keep"].to_numpy(), ways[-1]
-        drawn = ways[-2] if len(ways) > 1 and ways[-1].sum() >= now.budget(n_prompts) else ways[-1]  # its last is short
+        yield budget, by_expectation(now, front, ways[-1]), ways[-1]
+        drawn = ways[-2] if len(ways) > 1 and ways[-1].sum() >= budgeted else ways[-1]  # its last is short
+
+
+def by_expectation(settings: Adaptive, front: Front, n: np.ndarray) -> np.ndarray:
+    """Return what `selection` would take: the lowest expected full-sample scores."""
+    judged = settings.judge(front.evidence(n))
+    k = round_half_up(exact(settings.fraction) * judged.height)
+    chosen, inside = np.zeros(judged.height, bool), judged["inside"].to_numpy()
+    chosen[np.lexsort((judged["score"].to_numpy(), ~inside))[:k]] = True
+    return chosen & inside
 
 
 def _extra(settings: Adaptive, evidence: Evidence) -> np.ndarray:
@@ -218,7 +229,7 @@ def task(pools: dict[str, Pool], job: tuple[str, str, float, int, int]) -> tuple
     """Return (set, rule, share, {method: {budget: outcomes}}) for some reorderings."""
     name, rule, share, start, stop = job
     pool, found = pools[name], {m: {b: [] for b in BUDGETS} for m in METHODS}
-    n_prompts, full = pool.rewards.shape
+    n_prompts = len(pool.ids)
     k = round_half_up(exact(share) * n_prompts)
     for seed in range(start, stop):
         front = Front(pool, [seed, list(NOTES).index(name)])
@@ -231,7 +242,7 @@ def task(pools: dict[str, Pool], job: tuple[str, str, float, int, int]) -> tuple
                 found[method][budget].append(compare(chosen, whole, rule, k, n.sum() / pool.rewards.size))
         for budget in BUDGETS:
             n = front.even(int(exact(budget) * pool.rewards.size))
-            judge = Adaptive(rule, share, BAND, full, tolerance=TIE).judge(front.evidence(n))["keep"].to_numpy()
+            judge = by_expectation(Adaptive(rule, share, BAND, tolerance=TIE), front, n)
             for method, chosen in (("even", judge), ("even, raw", lowest(front.score(n, rule), rule, k))):
                 found[method][budget].append(compare(chosen, whole, rule, k, n.sum() / pool.rewards.size))
     return name, rule, share, found

@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from assets.adaptive import most_samples
 from assets.golds import overrides
 from assets.policies import own_policy_id
 from trainer.engines.recorded import stream_recorded
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from warehouse.batches import BatchFile
     from warehouse.ingest.raw import RawRow
     from warehouse.ingest.rows import Prompt
-    from warehouse.settings import PolicySettings, RolloutsSettings, SourceSettings
+    from warehouse.settings import RolloutsSettings, SourceSettings
 
 COUNT_UP_TO = 1_000_000
 
@@ -117,7 +118,7 @@ def estimated_work(project: Project, files: Sequence[BatchFile], rows: int) -> l
     for source in project.settings.source:
         mine = {f.path for f in files if f.source == source.name}
         if mine:
-            found.append(_work(project.settings.policy, _source(project, source, rows, mine)))
+            found.append(_work(project, _source(project, source, rows, mine)))
     return [w for w in found if w is not None]
 
 
@@ -199,13 +200,16 @@ def _look_at_gold(report: SourceReport, found: Prompt, row: int) -> None:
         report.bad_gold = report.bad_gold or f"row {row}: {problem}"
 
 
-def _work(policy: PolicySettings, s: SourceReport) -> Work | None:
+def _work(project: Project, s: SourceReport) -> Work | None:
     """Return what the prompts of a source need, before anybody knows which of them have recorded rollouts."""
+    policy = project.settings.policy
     if s.pool not in policy.pools or not s.usable:
         return None
     prompts = s.estimated_rows * s.usable // s.rows
     prompts = min(prompts, policy.per_source) if policy.per_source else prompts
-    samples = prompts * (policy.samples + policy.reference_samples)
+    adaptive = project.settings.adaptive.arm is not None and s.pool == "new"
+    compete = prompts * s.golds // s.usable if adaptive else 0
+    samples = most_samples(project, compete, prompts - compete)
     return Work(f"source {s.name}", prompts, samples, round(samples * s.chars / s.usable))
 
 
@@ -213,7 +217,7 @@ def _estimate(project: Project, report: CheckReport) -> None:
     policy = project.settings.policy
     if own_policy_id(policy) is None:
         return
-    for work in filter(None, (_work(policy, s) for s in report.sources)):
+    for work in filter(None, (_work(project, s) for s in report.sources)):
         report.rollouts += work.samples
         report.prompt_tokens += prompt_tokens(work, Measured())
         report.response_tokens += work.samples * policy.max_tokens

@@ -92,6 +92,11 @@ def _note(project: Project, plan: Plan, datasets: list[str]) -> None:
         plan.notes.append(
             "files that no run has read are reckoned by their first rows: duplicates and bad golds will need nothing"
         )
+    if project.settings.adaptive.arm is not None and plan.work:
+        plan.notes.append(
+            f"samples are drawn adaptively (adaptive.arm = {project.settings.adaptive.arm!r}): of prompts that compete "
+            f"at most {project.settings.adaptive.budget_share:.0%}, and fewer where selection is certain before"
+        )
     if unread and policy.when == "missing":
         plan.notes.append(f"prompts in {len(unread)} unread files of recorded rollouts will need nothing")
     if datasets:

@@ -49,6 +49,16 @@ class Snapshot:
             return files_of(self._tables[name], set(self._decision_builds))
         return files_of(self._tables[name], {c.rows_id for c in self.live.values() if name in c.tables})
 
+    def is_uneven(self, name: str) -> bool:
+        """Tell whether files of a table were written before one of its columns was added."""
+        actions = actions_of(self._tables[name])
+        if actions.is_empty():
+            return False
+        # Files have counts of nulls for columns that are no lists; a column that a file lacks has none.
+        counted = [f"null_count.{c}" for c, kind in TABLES[name].columns.items() if not isinstance(kind, pl.List)]
+        known = [c for c in counted if c in actions.columns]
+        return len(known) < len(counted) or actions.select(pl.any_horizontal(pl.col(known).is_null().any())).item()
+
     def decision_builds(self) -> dict[str, Commit]:
         """Return the commits whose decisions count, by build id."""
         return self._decision_builds

@@ -36,7 +36,8 @@ def create_views(con: duckdb.DuckDBPyConnection, snapshot: Snapshot, tables: Ite
         if name == "decisions":
             _create_decision_views(con, snapshot)
         else:
-            con.execute(f'CREATE VIEW "{name}" AS {_select_files(TABLES[name], snapshot.files(name))}')
+            body = _select_files(TABLES[name], snapshot.files(name), uneven=snapshot.is_uneven(name))
+            con.execute(f'CREATE VIEW "{name}" AS {body}')
     if helpers:
         for name, body in helper_views().items():
             con.execute(f'CREATE VIEW "{name}" AS {body}')
@@ -55,11 +56,12 @@ def _create_decision_views(con: duckdb.DuckDBPyConnection, snapshot: Snapshot) -
     frame = pl.DataFrame(rows, schema=_BUILDS, orient="row")
     _create_table(con, "internal.decision_builds", frame)
     files = snapshot.files("decisions")
-    table = TABLES["decisions"]
+    table, uneven = TABLES["decisions"], snapshot.is_uneven("decisions")
     in_chain = [f for f in files if _build_of(f) in chained]
     parts = {"history": files, "plain": [f for f in files if _build_of(f) not in chained], "chained": in_chain}
     for part, mine in parts.items():
-        body = _sql("internal", "join_decisions").replace("$ROWS", _select_files(table, mine, keep_build=True))
+        select = _select_files(table, mine, keep_build=True, uneven=uneven)
+        body = _sql("internal", "join_decisions").replace("$ROWS", select)
         con.execute(f"CREATE VIEW internal.decisions_{part} AS {body}")
     con.execute("CREATE VIEW decision_history AS FROM internal.decisions_history")
     con.execute(f"CREATE VIEW decisions AS {_sql('internal', 'choose_current_decisions')}")
@@ -78,16 +80,24 @@ def _sql(*parts: str) -> str:
     return text.strip().removesuffix(";")
 
 
-def _select_files(table: Table, files: Sequence[str], *, keep_build: bool = False) -> str:
-    """Return a SELECT of a table's columns, also where no file has them yet."""
+def _select_files(table: Table, files: Sequence[str], *, keep_build: bool = False, uneven: bool = False) -> str:
+    """Return a SELECT of a table's columns, also where no file has them yet.
+
+    `uneven` files may lack columns that were added later: null. It costs a look into every file.
+    """
     schema = table.stored if keep_build else table.schema
     columns = ", ".join(f'"{c}"' for c in schema)
+    nulls = ", ".join(f'CAST(NULL AS {_duckdb_type(t)}) AS "{c}"' for c, t in schema.items())
+    nothing = f"SELECT {nulls} WHERE false"
     if not files:
-        nulls = ", ".join(f'CAST(NULL AS {_duckdb_type(t)}) AS "{c}"' for c, t in schema.items())
-        return f"SELECT {nulls} WHERE false"
+        return nothing
     hive = ", ".join(f"'{p}': VARCHAR" for p in table.partitions)
     listed = ", ".join(map(sql_text, files))
-    return f"SELECT {columns} FROM read_parquet([{listed}], hive_partitioning = true, hive_types = {{{hive}}})"
+    options = f"hive_partitioning = true, hive_types = {{{hive}}}"
+    if not uneven:
+        return f"SELECT {columns} FROM read_parquet([{listed}], {options})"
+    found = f"SELECT * FROM read_parquet([{listed}], {options}, union_by_name = true)"
+    return f"SELECT {columns} FROM ({nothing} UNION ALL BY NAME {found})"
 
 
 def _duckdb_type(kind: Any) -> str:

@@ -21,9 +21,10 @@ import assets.graph
 import warehouse.releases
 from assets import contamination, gold_checks, prompts, rollouts
 from assets.discovery import register_new
-from assets.generation import KEY, BudgetSpentError
+from assets.generation import BudgetSpentError
 from assets.progress import listening
 from assets.project import open_project
+from assets.requests import KEY
 from assets.stages import Run, materialise
 from pipeline.cli import main
 from tests.pipeline import harness
@@ -62,17 +63,18 @@ class Scripted:
     cut: str = "story"
     broken: str = "garbled"
     asked: list[Request] = field(default_factory=list)
+    answered: int = 0
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
-        source, rng, answered = iter(requests), Random(7), 0
+        source, rng = iter(requests), Random(7)
         while window := [r for _, r in zip(range(self.window), source, strict=False)]:
             self.asked += window
             rng.shuffle(window)
             for request in window:
-                if self.fails_after is not None and answered >= self.fails_after:
+                if self.fails_after is not None and self.answered >= self.fails_after:
                     msg = "policy.engine = 'scripted': the servers are silent"
                     raise EngineError(msg)
-                answered += 1
+                self.answered += 1
                 yield self.answer(request)
 
     def answer(self, r: Request) -> Completion:
@@ -103,6 +105,8 @@ class Place:
         self.folder, self.engine = folder, Scripted()
         self.policy: dict[str, Any] = {"samples": SAMPLES, "max_tokens": MAX_TOKENS, "chunk_prompts": CHUNK}
         self.budget: dict[str, Any] = {}
+        self.adaptive: dict[str, Any] = {}
+        self.selection: dict[str, Any] = {}
         self.storage: dict[str, Any] = {}
         patch.setenv("PREPPO_CONFIG", str(folder / "preppo.toml"))
         patch.setenv("PREPPO_HOME", str(folder / "home"))
@@ -124,6 +128,8 @@ class Place:
             "source": [source | {"domain": {"column": "q", "extract": "(story|sum|novel|garbled)"}}],
             "policy": self.policy,
             "budget": self.budget,
+            "adaptive": self.adaptive,
+            "selection": self.selection,
             "storage": self.storage,
             "ingest": {"heldout_share": 0.0, "near_duplicate_threshold": 1.0},
             "engine": {"workers": 1},
@@ -212,6 +218,7 @@ import os, signal, sys
 import assets.generation
 from assets import rollouts
 from assets.project import open_project
+from assets.requests import KEY
 from assets.stages import Run, materialise
 from tests.pipeline.test_generation import Scripted
 from warehouse.store import StageWriter

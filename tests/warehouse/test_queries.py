@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.warehouse import release_home as small
 from warehouse.home import Home
-from warehouse.ledger import CORPUS
+from warehouse.ledger import CORPUS, Build
 from warehouse.output import OutputError, write_output
 from warehouse.queries import QueryError, check_statement, connect, query, select, write_warehouse_file
 from warehouse.schemas import TABLES
@@ -306,3 +306,28 @@ def test_output_forms(snapshot, tmp_path):
     assert "null" in lines[1]
     with pytest.raises(OutputError, match="--out"):
         write_output(frame, "parquet", io.StringIO())
+
+
+def test_a_home_from_before_a_column_was_added(tmp_path, monkeypatch):
+    """Files without the column, none with it, and then both: null where it is not, in SQL as in Polars."""
+    later = TABLES["rollouts"]
+    earlier = replace(later, columns={c: t for c, t in later.columns.items() if c != "detail"})
+    row = dict.fromkeys(later.columns) | {"prompt_id": "a", "role": "scored", "sample": 0, "recorded": False}
+    monkeypatch.setitem(TABLES, "rollouts", earlier)
+    store = Store(Home(tmp_path))
+
+    def add(batch, table, **more):
+        with store.stage(Build("rollouts", batch, {}, "c", "p", variant="v")) as writer:
+            writer.write("rollouts", pl.DataFrame([row | more], schema=table.columns))
+            writer.commit("rollouts")
+
+    add("one", earlier)
+    monkeypatch.setitem(TABLES, "rollouts", later)
+    assert query(store.snapshot(), "SELECT detail, batch FROM rollouts").rows() == [(None, "one")]
+    add("two", later, detail="bad_answer: why")
+    view = store.snapshot()
+    assert view.is_uneven("rollouts")
+    assert not view.is_uneven("prompts")
+    wanted = [(None, "one"), ("bad_answer: why", "two")]
+    assert query(view, "SELECT detail, batch FROM rollouts ORDER BY batch").rows() == wanted
+    assert view.scan("rollouts").select("detail", "batch").sort("batch").collect().rows() == wanted

@@ -195,21 +195,32 @@ def sampling_of(policy: PolicySettings) -> Sampling:
 
 
 def plan_requests(
-    prompt_id: str, messages: Sequence[tuple[str, str]], raw_text: str | None, policy: PolicySettings
+    prompt_id: str,
+    messages: Sequence[tuple[str, str]],
+    raw_text: str | None,
+    policy: PolicySettings,
+    samples: Iterable[tuple[str, int]] | None = None,
 ) -> list[Request]:
-    """Return the requests of one prompt: `samples` scored ones, then `reference_samples` reference ones.
+    """Return the requests of one prompt.
 
     The system prompt of the policy goes before messages that bring none of their own; an exact prefix
     (`raw_text`) is left alone.
+
+    Args:
+        prompt_id, messages, raw_text: of the prompt.
+        policy: that is rolled out.
+        samples: role and number of each; default: all, `samples` scored ones, then `reference_samples` reference ones.
     """
     turns = tuple((role, content) for role, content in messages)
     if policy.system_prompt is not None and raw_text is None and (not turns or turns[0][0] != "system"):
         turns = (("system", policy.system_prompt), *turns)
     sampling = sampling_of(policy)
+    if samples is None:
+        counts = ((SCORED, policy.samples), (REFERENCE, policy.reference_samples))
+        samples = [(role, i) for role, count in counts for i in range(count)]
     return [
         Request(prompt_id, role, i, turns, raw_text, sample_seed(policy.seed, prompt_id, role, i), sampling)
-        for role, count in ((SCORED, policy.samples), (REFERENCE, policy.reference_samples))
-        for i in range(count)
+        for role, i in samples
     ]
 
 

@@ -4,12 +4,12 @@ Most prompts are decided by a few samples: one that passed three times of four w
 So every prompt gets `first` samples; then, round by round, the prompts whose decision is worth most get `step` more,
 until each decision is certain enough, its prompt has all its samples, or the budget is spent.
 
-    settings = Adaptive(rule="pre_ppo", fraction=0.1, max_samples=32, budget_share=0.2)
-    evidence = Evidence.of(prompts, rewards)        # prompt_id, group; prompt_id, sample, reward
+    settings = Adaptive(rule="pre_ppo", fraction=0.1, budget_share=0.2)
+    evidence = Evidence.of(prompts, rewards)        # prompt_id, group, full; prompt_id, sample, reward
     settings.plan(evidence)                         # prompt_id, start, extra: what to draw next; empty when done
     settings.judge(evidence)                        # keep, certainty, estimates, for every prompt
     settings.decisions(evidence, "main", "...")     # rows for `decisions`
-    settings.replay(prompts, rewards)               # all rounds so far: where sampling stands, and what is missing
+    settings.replay(prompts, rewards)               # all rounds so far: where sampling stands, and the round to draw
 
 A round is a function of exact counts, so it does not depend on the order of rollouts or prompts. There are no random
 draws, samples are numbered 0, 1, 2 and so on, and ties go by prompt_id; so `replay` over what a killed run had drawn
@@ -37,6 +37,10 @@ pools of pass rates (Beta(.3, .8), Beta(.4, .4), Beta(.2, 1.5), each with 15% ze
 2 to 8, `step` 1 to 4, 16 to 64 `rounds` and a prior of 2 or 8 prompts differ by about a point in how many of the
 selected prompts are the same. A `confidence` of .95 stops too early, and so does a `tolerance` of .04 or more. One was
 corrected by a recorded pool: with `first` 2, a tenth of the budget left prompts selected on the strength of 1 of 2.
+
+In the end `selection` ranks by E X (see `expected`). With the same samples that finds as much of the full-sample
+selection as the leans do, within a point either way on the recorded sets, and it is a number that people can read.
+Sampling itself must go by the leans: with a present selection by E X, of a fifth of HumanEval 88% were found, not 97%.
 """
 
 from __future__ import annotations
@@ -46,35 +50,35 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import polars as pl
+from scipy.special import betaincc  # type: ignore[import-untyped]  # ships no type information
 
 from warehouse.curation.apportion import apportion, exact, round_half_up
-from warehouse.curation.beliefs import TINY, MomentBeliefs, PassBeliefs
+from warehouse.curation.beliefs import TINY
 from warehouse.curation.evidence import Evidence
-from warehouse.curation.quantise import UNITS, exact_mean, exact_variance
+from warehouse.curation.expected import DIGITS, beliefs_of, edge_of
 from warehouse.schemas import DECISIONS
+from warehouse.settings.model import ADAPTIVE_RULES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from warehouse.curation.beliefs import Beliefs, Floats, Ints
+    from warehouse.curation.beliefs import Beliefs, Floats
 
 STAGE: Final = "rollouts"
-RULES: Final = ("pre_ppo", "variance", "learnability", "band")
 _MOST_STEPS: Final = 4
-_DIGITS: Final = 9  # of what is compared, so that the last bit of a sum decides nothing
 
 
 class Replay(NamedTuple):
     """Where sampling stands.
 
     Attributes:
-        evidence: from the samples that the rounds so far asked for.
-        wanted: prompt_id, sample: those of the last round that are missing, sorted; empty when all is done.
-        rounds: how many rounds there were, the last one included.
+        evidence: from the samples that all rounds before asked for.
+        plan: the round that is not drawn in full, as `plan` returns it; empty when all is done.
+        rounds: how many rounds were drawn in full.
     """
 
     evidence: Evidence
-    wanted: pl.DataFrame
+    plan: pl.DataFrame
     rounds: int
 
 
@@ -87,51 +91,52 @@ class Adaptive:
             last two pick none, and none is sampled after the first round.
         fraction: the share of prompts that the arm keeps; spread over the groups as selection does.
         band: lowest and highest pass rate, for rule `band`.
-        max_samples: the full number of samples a prompt: `samples` of `[policy]`.
         first: samples that every prompt gets.
         step: samples that a prompt gets in a round after that.
-        budget_share: the most that may be drawn, as a share of `max_samples` for every prompt; at least one each.
+        budget_share: the most that may be drawn, as a share of all samples of all prompts; at least one each.
         confidence: how certain a decision must be for its prompt to get no more.
         tolerance: scores this near count as equal. For pass rates, in pass rates (for variances, in variances); for
             rewards of a model, as a share of the width of the group's scores (mean +- 2 standard deviations).
         max_all_zero_share: of the arm. Where more prompts than these are likely to have only zeros, the selection
             passes over some and reaches that much farther, so the k-th prompt is sought that much farther on.
+        min_scored_share: of `[reward]`: a prompt with fewer scored samples is not selected. It is left alone once it is
+            certain that it will have fewer, where samples are cut by the token limit, say.
         rounds: about how many rounds the budget lasts.
     """
 
     rule: str = "pre_ppo"
     fraction: float = 0.10
     band: tuple[float, float] = (0.2, 0.8)
-    max_samples: int = 32
     first: int = 3
     step: int = 4
     budget_share: float = 0.20
     confidence: float = 0.99
     tolerance: float = 0.02
     max_all_zero_share: float = 1.0
+    min_scored_share: float = 0.5
     rounds: int = 32
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense together."""
         wrong = [
-            (self.rule not in RULES, f"rule {self.rule!r} is none of {', '.join(RULES)}"),
+            (self.rule not in ADAPTIVE_RULES, f"rule {self.rule!r} is none of {', '.join(ADAPTIVE_RULES)}"),
             (not 0 < self.fraction <= 1, f"fraction {self.fraction} is not in (0, 1]"),
             (not 0 <= self.band[0] <= self.band[1] <= 1, f"band {self.band} is not two pass rates in order"),
-            (min(self.max_samples, self.first, self.step, self.rounds) < 1, "samples and rounds are counted from 1"),
+            (min(self.first, self.step, self.rounds) < 1, "samples and rounds are counted from 1"),
             (not 0 < self.budget_share <= 1, f"budget_share {self.budget_share} is not in (0, 1]"),
-            (self.max_samples * exact(self.budget_share) < 1, "budget_share is less than one sample a prompt"),
             (not 0 < self.confidence <= 1, f"confidence {self.confidence} is not in (0, 1]"),
             (self.tolerance <= 0, f"tolerance {self.tolerance} is not positive"),
             (not 0 <= self.max_all_zero_share <= 1, f"max_all_zero_share {self.max_all_zero_share} is not in [0, 1]"),
+            (not 0 <= self.min_scored_share <= 1, f"min_scored_share {self.min_scored_share} is not in [0, 1]"),
         ]
         found = [text for is_wrong, text in wrong if is_wrong]
         if found:
             msg = f"adaptive sampling: {'; '.join(found)}"
             raise ValueError(msg)
 
-    def budget(self, prompts: int) -> int:
-        """Return the most samples that may be drawn of so many prompts."""
-        return int(exact(self.budget_share) * prompts * self.max_samples)
+    def budget(self, prompts: int, samples: int) -> int:
+        """Return how many of all the samples of so many prompts may be drawn."""
+        return max(int(exact(self.budget_share) * samples), prompts)
 
     def plan(self, evidence: Evidence) -> pl.DataFrame:
         """Return the next round: prompt_id, start (the first sample number), extra (how many), sorted; empty when done.
@@ -141,10 +146,10 @@ class Adaptive:
         where fewer are open, each gets up to _MOST_STEPS as much, so that the last few do not take many small rounds.
         """
         frame = evidence.frame
-        drawn, extra = frame["drawn"].to_numpy(), np.zeros(frame.height, np.int64)
-        budget = self.budget(frame.height)
+        full, drawn, extra = frame["full"].to_numpy(), frame["drawn"].to_numpy(), np.zeros(frame.height, np.int64)
+        budget = self.budget(frame.height, int(full.sum()))
         left = budget - int(drawn.sum())
-        first = min(self.first, budget // max(1, frame.height), self.max_samples)
+        first = np.minimum(min(self.first, budget // max(1, frame.height)), full)
         if (drawn < first).any():
             turn, wish = np.arange(frame.height), np.maximum(first - drawn, 0)
         else:
@@ -155,7 +160,7 @@ class Adaptive:
             prompts, some = -(-budget // (self.rounds * self.step)), int(is_open.sum())
             turn = order[: min(prompts, some)]
             steps = min(max(1, prompts // max(1, some)), _MOST_STEPS)
-            wish = np.minimum(steps * self.step, self.max_samples - drawn)
+            wish = np.minimum(steps * self.step, full - drawn)
         before = np.cumsum(wish[turn]) - wish[turn]
         extra[turn] = np.clip(left - before, 0, wish[turn])
         return frame.select("prompt_id", start="drawn", extra=pl.Series(extra)).filter(pl.col.extra > 0)
@@ -163,36 +168,45 @@ class Adaptive:
     def judge(self, evidence: Evidence) -> pl.DataFrame:
         """Return what is thought of each prompt, sorted by prompt_id.
 
-        Columns: prompt_id, group, drawn, scored; `reward`, the mean reward expected after all samples; `score`, the
-        same for the rule's score, the lowest of which is picked; `lean`; `keep`, the selection as it stands;
-        `threshold`, t of the group; `certainty` of `keep`; `worth`; `open`, whether it may still be sampled. A prompt
-        without a reward is not kept; one that has all its samples and no reward is not ranked: nulls, not open.
-
-        To select from adaptive samples, rank by `lean`, then by `score` and prompt_id. Raw means will not do: 0 of 4
-        is no match for 0 of 30.
+        Columns: prompt_id, group, full, drawn, scored; `reward`, the mean reward expected after all samples; `score`,
+        the same for the rule's score, by which `selection` ranks, the lowest first; `inside`, whether the rule is more
+        likely than not to take such a score at all; `keep`, the selection by leans; `threshold`, t of the group;
+        `certainty` of `keep`; `worth`; `open`, whether it may still be sampled. A prompt without a reward is not kept
+        and not inside; one that has all its samples and no reward is not ranked: nulls, not open.
         """
         frame = evidence.frame
-        rankable = frame["scored"].to_numpy() + self.max_samples > frame["drawn"].to_numpy()
+        rankable = ((frame["scored"] > 0) | (frame["full"] > frame["drawn"])).to_numpy()
         group = frame["group"].to_numpy()
         names, sizes = np.unique(group[rankable], return_counts=True)
         size = dict(zip(names.tolist(), sizes.tolist(), strict=True))
         quota = apportion(round_half_up(exact(self.fraction) * sum(size.values())), size)
-        columns = {
-            c: np.full(frame.height, np.nan) for c in ("reward", "score", "lean", "threshold", "certainty", "worth")
-        }
-        keep = np.zeros(frame.height, np.bool_)
+        columns = {c: np.full(frame.height, np.nan) for c in ("reward", "score", "threshold", "certainty", "worth")}
+        keep, inside = np.zeros(frame.height, np.bool_), np.zeros(frame.height, np.bool_)
         for name in size:
             rows = np.flatnonzero(rankable & (group == name))
             view = self._view(frame[rows], quota[name])
-            keep[rows] = view.pop("keep").astype(np.bool_)
+            keep[rows], inside[rows] = view.pop("keep").astype(np.bool_), view.pop("inside").astype(np.bool_)
             for column, values in view.items():
-                columns[column][rows] = np.round(values, _DIGITS)
-        is_open = (columns["certainty"] < self.confidence) & (frame["drawn"].to_numpy() < self.max_samples)
-        return frame.select("prompt_id", "group", "drawn", "scored").with_columns(
+                columns[column][rows] = np.round(values, DIGITS)
+        scorable = self._scorable(frame)
+        columns["worth"] *= scorable
+        is_open = (columns["certainty"] < self.confidence) & (frame["drawn"] < frame["full"]).to_numpy()
+        is_open &= scorable > 1 - self.confidence
+        return frame.select("prompt_id", "group", "full", "drawn", "scored").with_columns(
             *(pl.Series(c, v).fill_nan(None) for c, v in columns.items()),
+            inside=pl.Series(inside),
             keep=pl.Series(keep),
             open=pl.Series(is_open),
         )
+
+    def _scorable(self, frame: pl.DataFrame) -> Floats:
+        """Return how likely each prompt is to have enough scored samples in the end.
+
+        Its rate of scored samples has a uniform prior; a prompt none of whose samples failed is taken to be scorable.
+        """
+        scored, failed = frame["scored"].to_numpy(), (frame["drawn"] - frame["scored"]).to_numpy()
+        likely: Floats = np.where(failed > 0, betaincc(1.0 + scored, 1.0 + failed, self.min_scored_share), 1.0)
+        return likely
 
     def certainty(self, evidence: Evidence) -> pl.DataFrame:
         """Return prompt_id and certainty: the probability that the decision about the prompt is the full sample's."""
@@ -202,23 +216,26 @@ class Adaptive:
         """Return the columns of `decisions`: one row a prompt, rule "adaptive", about when sampling stopped and why.
 
         `value` is the certainty and `threshold` the confidence asked for. No prompt is dropped here: the outcome is
-        `keep`, or `flag` where the budget ended before the decision was certain, or nothing could be scored.
+        `keep`, or `flag` where the budget ended before the decision was certain, or too little could be scored.
         """
         judged = self.judge(evidence)
-        drawn = pl.format(f"{{}} of {self.max_samples}", "drawn")
+        drawn = pl.format("{} of {}", "drawn", "full")
         choice = pl.when("keep").then(pl.lit("taken")).otherwise(pl.lit("left out"))
         known = pl.format("{} by {} with certainty {}", choice, pl.lit(self.rule), pl.col.certainty.round(4))
-        whole, unknown = pl.col.drawn >= self.max_samples, pl.col.scored == 0
+        whole, unknown = pl.col.drawn >= pl.col.full, pl.col.scored == 0
+        few = pl.Series(self._scorable(judged) <= 1 - self.confidence)
         return judged.select(
             stage=pl.lit(STAGE),
             arm=pl.lit(arm),
             prompt_id="prompt_id",
             rule=pl.lit("adaptive"),
-            outcome=pl.when(pl.col.open | unknown).then(pl.lit("flag")).otherwise(pl.lit("keep")),
+            outcome=pl.when(pl.col.open | unknown | few).then(pl.lit("flag")).otherwise(pl.lit("keep")),
             value="certainty",
             threshold=pl.lit(self.confidence, pl.Float64),
             detail=pl.when(unknown)
             .then(pl.format("stopped after {}: no sample has a reward", drawn))
+            .when(few)
+            .then(pl.format("stopped after {}: only {} have a reward; {}", drawn, "scored", known))
             .when("open")
             .then(pl.format("stopped after {}: budget spent, decision open; {}", drawn, known))
             .when(whole)
@@ -227,62 +244,55 @@ class Adaptive:
             policy_hash=pl.lit(policy_hash),
         ).select(list(DECISIONS.columns))
 
-    def replay(self, prompts: pl.DataFrame, rewards: pl.DataFrame) -> Replay:
-        """Go through the rounds from the start, as far as the samples reach.
+    def replay(self, prompts: pl.DataFrame, rewards: pl.DataFrame, since: Replay | None = None) -> Replay:
+        """Go through the rounds, as far as the samples reach.
 
         Args:
             prompts: as for `Evidence.of`.
             rewards: as for `Evidence.of`, from a run in any state, or with more samples than were asked for.
+            since: where an earlier call came out, with the same prompts and fewer rewards; default: the start.
         """
-        limits = prompts.select("prompt_id", limit=pl.lit(0, pl.Int64)).sort("prompt_id")
         evidence, rounds = Evidence.of(prompts, rewards.clear()), 0
-        while True:
-            step = self.plan(evidence)
-            wanted = step.select("prompt_id", sample=pl.int_ranges("start", pl.col.start + pl.col.extra)).explode(
-                "sample"
+        if since is not None:
+            evidence, rounds = since.evidence, since.rounds
+        while not (plan := self.plan(evidence)).is_empty():
+            due = evidence.frame.join(plan, on="prompt_id", how="left").select(
+                "prompt_id", limit=pl.col.drawn + pl.col.extra.fill_null(0)
             )
-            if wanted.is_empty():
-                return Replay(evidence, wanted, rounds)
-            rounds += 1
-            wanted = wanted.cast({"sample": pl.Int64})
-            have = rewards.select("prompt_id", pl.col.sample.cast(pl.Int64), "reward")
-            missing = wanted.join(have, on=["prompt_id", "sample"], how="anti").sort("prompt_id", "sample")
-            if missing.height:
-                return Replay(evidence, missing, rounds)
-            limits = limits.join(step, on="prompt_id", how="left").select(
-                "prompt_id", limit=pl.col.limit + pl.col.extra.fill_null(0)
-            )
-            due = have.join(limits, on="prompt_id").filter(pl.col.sample < pl.col.limit)
-            evidence = Evidence.of(prompts, due)
+            drawn = rewards.join(due, on="prompt_id").filter(pl.col.sample < pl.col.limit)
+            if drawn.height < due["limit"].sum():
+                break
+            evidence, rounds = Evidence.of(prompts, drawn.select("prompt_id", "sample", "reward")), rounds + 1
+        return Replay(evidence, plan, rounds)
 
     def _view(self, frame: pl.DataFrame, k: int) -> dict[str, Floats | NDArray[np.bool_]]:
         """Judge the prompts of one group, of which k are taken."""
-        left = np.maximum(self.max_samples - frame["drawn"].to_numpy(), 0).astype(np.int64)
-        beliefs = self._beliefs(frame, left)
+        beliefs = beliefs_of(frame, self.rule, self.band)
         n = frame.height
         out: dict[str, Floats | NDArray[np.bool_]] = {
             "keep": np.zeros(n, np.bool_),
+            "inside": np.zeros(n, np.bool_),
             "certainty": np.ones(n),
             "worth": np.zeros(n),
         }
         if beliefs is None:
             return out
         scored = frame["scored"].to_numpy() > 0
-        edge = (self.band[1] - self.band[0]) / 2 if self.rule == "band" else np.inf
-        out |= {"reward": beliefs.reward, "score": beliefs.score}
+        edge = edge_of(self.rule, self.band)
+        within = scored & (beliefs.above(edge) < 0.5)  # a prompt without a reward is none that selection would take
+        out |= {"reward": beliefs.reward, "score": beliefs.score, "inside": within}
         reach = min(n, k + self._passed_over(beliefs, k))
         if reach == 0 or (reach == n and edge == np.inf):
             out["keep"] = scored & (reach > 0)
             return out
         t = min(beliefs.kth(reach), edge)
         width = self.tolerance * beliefs.spread
-        within = scored & (beliefs.above(edge) < 0.5)  # a prompt without a reward is none that selection would take
 
         def over(c: float) -> Floats:  # E (ramp - c)+
             return (beliefs.excess(t + c * width) - beliefs.excess(t + width)) / width
 
-        lean = np.round(over(-1.0) - 1.0, _DIGITS)
-        order = np.lexsort((np.round(beliefs.score, _DIGITS), lean, ~within))  # stable: then by prompt_id
+        lean = np.round(over(-1.0) - 1.0, DIGITS)
+        order = np.lexsort((np.round(beliefs.score, DIGITS), lean, ~within))  # stable: then by prompt_id
         keep = np.zeros(n, np.bool_)
         keep[order[:reach]] = True
         keep &= within
@@ -291,36 +301,11 @@ class Adaptive:
         q = float(lean[outside].min()) if filled and outside.any() else (1.0 if filled else 0.0)
         p = float(lean[keep].max()) if filled else 0.0
         wrong = np.where(keep, beliefs.above(t + width), 1.0 - beliefs.above(t - width - 2 * TINY))
-        out |= {"keep": keep, "lean": lean, "threshold": np.full(n, t), "certainty": 1.0 - wrong}
+        out |= {"keep": keep, "threshold": np.full(n, t), "certainty": 1.0 - wrong}
         return out | {"worth": np.where(keep, over(q), p - lean + over(p))}
 
     def _passed_over(self, beliefs: Beliefs, k: int) -> int:
         """Return how many all-zero prompts the guard is likely to pass over where the lowest k are wanted."""
         if self.rule != "pre_ppo" or self.max_all_zero_share == 1:
             return 0  # the other rules pick all-zero prompts last
-        return max(0, int(round(beliefs.zeros() - float(exact(self.max_all_zero_share) * k), _DIGITS)))
-
-    def _beliefs(self, frame: pl.DataFrame, left: Ints) -> Beliefs | None:
-        """Return the beliefs about a group, or None where the rule does not apply to its rewards."""
-        scored = frame["scored"].to_numpy()
-        if frame["binary"].all():
-            passes = frame["total"].to_numpy() // UNITS
-            return PassBeliefs(left, scored, passes, self._score)
-        if self.rule in ("learnability", "band"):
-            return None
-        moments = frame.select(
-            mean=exact_mean(pl.col.total, pl.col.scored).fill_null(0.0),
-            variance=exact_variance(pl.col.total, pl.col.squares, pl.col.scored).fill_null(0.0),
-        )
-        mean, variance = moments["mean"].to_numpy(), moments["variance"].to_numpy()
-        return MomentBeliefs(left, scored, mean, variance, by_variance=self.rule == "variance")
-
-    def _score(self, rate: Floats) -> Floats:
-        """Return the rule's score of pass rates, as `rules` has it: the lowest is picked first."""
-        if self.rule == "pre_ppo":
-            score = rate
-        elif self.rule == "band":
-            score = np.abs(rate - sum(self.band) / 2)
-        else:  # the variance of rewards that are 0 or 1 is the learnability
-            score = -rate * (1.0 - rate)
-        return np.round(score, _DIGITS)
+        return max(0, int(round(beliefs.zeros.sum() - float(exact(self.max_all_zero_share) * k), DIGITS)))

@@ -60,8 +60,9 @@ class Beliefs(Protocol):
     def kth(self, k: int) -> float:
         """The score up to which k - 1/2 prompts are expected: where the k-th lowest is likely to be."""
 
-    def zeros(self) -> float:
-        """How many prompts are expected to have only rewards of 0 after all samples."""
+    @property
+    def zeros(self) -> Floats:
+        """The chance of each prompt that all its rewards are 0 after all samples."""
 
 
 class PassBeliefs:
@@ -126,8 +127,9 @@ class PassBeliefs:
         expected = np.cumsum((self._chance * self._prompts[:, None]).ravel()[order])
         return float(flat[order[min(int(np.searchsorted(expected, k - 0.5 - TINY)), len(flat) - 1)]])
 
-    def zeros(self) -> float:
-        return float(self._none @ self._prompts)
+    @property
+    def zeros(self) -> Floats:
+        return self._each(self._none)
 
     def _each(self, of_cells: Floats) -> Floats:
         return of_cells[self._of]
@@ -190,6 +192,7 @@ class MomentBeliefs:
         keep = np.where(some, between / np.maximum(between + noise, 1e-300), 0.0)
         true_mean = m + keep * (np.where(some, mean, m) - m)
         true_variance = np.where(some, keep * noise, between)
+        self.zeros: Floats = (some & (mean == 0) & (variance == 0)).astype(np.float64)  # as far as they were drawn
         rest = left / (n + left)
         self.reward: Floats = (1 - rest) * np.where(some, mean, 0.0) + rest * true_mean
         deviation = rest * np.sqrt(true_variance + own / np.maximum(left, 1))
@@ -221,9 +224,6 @@ class MomentBeliefs:
             else:
                 high = middle
         return high
-
-    def zeros(self) -> float:
-        return 0.0  # rewards of a model are hardly ever 0 all the time, and the guard is about rewards that are
 
 
 def _normal_prior(mean: Floats, noise: Floats) -> tuple[float, float]:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from warehouse.curation.expected import expected, is_partial
 from warehouse.curation.guards import pick, quotas
 from warehouse.curation.rules import RULES
 from warehouse.schemas import DECISIONS, DIFFICULTY, SELECTION
+from warehouse.settings.model import ADAPTIVE_RULES
 
 if TYPE_CHECKING:
     from warehouse.curation.rules import Rule
@@ -24,6 +26,7 @@ CANDIDATE: dict[str, pl.DataType | type[pl.DataType]] = {
     "bad_gold": pl.Boolean,
     "policy_id": pl.String,
     "override_selected": pl.Boolean,
+    "full": pl.Int64,
     **{c: t for c, t in DIFFICULTY.columns.items() if c != "prompt_id"},
 }
 
@@ -33,7 +36,8 @@ def select(candidates: pl.LazyFrame | pl.DataFrame, arm: ArmSettings, settings: 
 
     Args:
         candidates: prompt_id, pool, split, domain, gold_conflict, contaminated, bad_gold, policy_id, source (of the
-            reward), the columns of `difficulty`, override_selected. All but prompt_id, pool and split may be null, and
+            reward), the columns of `difficulty`, override_selected, full (how many samples a prompt would have if none
+            had been saved; may be missing where all are drawn). All but prompt_id, pool and split may be null, and
             those that the rule does not read may be missing.
         arm: the rule, how much of the pool it keeps, and its guards.
         settings: `min_scored_share`.
@@ -48,6 +52,10 @@ def select(candidates: pl.LazyFrame | pl.DataFrame, arm: ArmSettings, settings: 
     mid-rank percentile in the group, (mean rank - 1/2) / prompts, strictly between 0 and 1; both are null for a
     prompt that was not ranked. Every rule but `all` has the same quotas, a fraction of the scored `new` prompts.
 
+    Where samples were saved (`full` above `samples`), pre_ppo, variance, learnability and band rank by the score that
+    is expected after all samples (see `expected`); a prompt is in the band, or all-zero, where it is more likely than
+    not to be so in the end.
+
     Raises:
         ValueError: a prompt is listed twice, or the rule needs a column that is not there.
     """
@@ -56,8 +64,17 @@ def select(candidates: pl.LazyFrame | pl.DataFrame, arm: ArmSettings, settings: 
     _refuse_repeats(frame["prompt_id"])
     ranked = frame.filter(pl.col.reason.is_null())
     sizes = ranked.group_by("group").agg(pl.col.domain.first(), size=pl.len()).sort("group")
-    judged = ranked.with_columns(reason=_refusal(rule, arm))
-    admitted = _rank(judged.filter(pl.col.reason.is_null()), rule, arm)
+    partial = is_partial(ranked, arm)
+    if partial:
+        ranked = pl.concat([ranked, expected(ranked, arm)], how="horizontal")
+    elif rule.admits:
+        ranked = ranked.with_columns(inside=rule.admits(arm))
+    judged = ranked.with_columns(reason=_refusal(rule))
+    admitted = judged.filter(pl.col.reason.is_null())
+    if not partial:
+        all_zero = (pl.col.reward_min == 0) & (pl.col.reward_max == 0)
+        admitted = admitted.with_columns(score=rule.score(arm).cast(pl.Float64), all_zero=all_zero)
+    admitted = _rank(admitted, rule)
     share = 1.0 if rule.whole else arm.max_all_zero_share
     picked = pick(admitted, quotas(sizes, arm, whole=rule.whole), share).with_columns(reason=_outcome(arm))
     found = [
@@ -84,6 +101,7 @@ def _read(
         msg = f"selection by rule {arm.rule!r} needs the columns {missing}, which the candidates do not have"
         raise ValueError(msg)
     used = {"mean", "variance", "reward_min", "reward_max", "suspect_gold", "source", "scored", "samples", *rule.needs}
+    used |= {"pass_rate", "learnability", "binary"} if "full" in have else set()
     columns = [c for c in CANDIDATE if c not in DIFFICULTY.columns or c in used or c == "prompt_id"]
     given = [pl.col(c).cast(CANDIDATE[c]) if c in have else pl.lit(None, CANDIDATE[c]).alias(c) for c in columns]
     group = pl.concat_str(pl.col.domain, pl.lit("/"), pl.col.source.fill_null("none"))
@@ -122,15 +140,15 @@ def _standing(arm: ArmSettings, settings: RewardSettings) -> pl.Expr:
     )
 
 
-def _refusal(rule: Rule, arm: ArmSettings) -> pl.Expr:
+def _refusal(rule: Rule) -> pl.Expr:
     lacking = pl.any_horizontal(pl.col(c).is_null() for c in rule.needs) if rule.needs else pl.lit(value=False)
-    outside = rule.admits(arm).not_() if rule.admits else pl.lit(value=False)
+    outside = pl.col.inside.not_() if rule.admits else pl.lit(value=False)
     return pl.when(lacking).then(pl.lit("not_applicable")).when(outside).then(pl.lit("outside_band"))
 
 
-def _rank(admitted: pl.DataFrame, rule: Rule, arm: ArmSettings) -> pl.DataFrame:
+def _rank(admitted: pl.DataFrame, rule: Rule) -> pl.DataFrame:
     """Return the prompts in the order of picking, with score, percentile, tie_size, all_zero."""
-    scored = admitted.with_columns(score=rule.score(arm).cast(pl.Float64) + 0.0)  # no negative zero
+    scored = admitted.with_columns(pl.col.score + 0.0)  # no negative zero
     ties = {f"tie_{i}": tie for i, tie in enumerate(rule.tie_break)}
     rank = pl.col.score.rank("average").over("group")
     return scored.select(
@@ -139,7 +157,7 @@ def _rank(admitted: pl.DataFrame, rule: Rule, arm: ArmSettings) -> pl.DataFrame:
         "score",
         percentile=(rank - 0.5) / pl.len().over("group"),
         tie_size=pl.len().over("group", "score").cast(pl.Int64),
-        all_zero=((pl.col.reward_min == 0) & (pl.col.reward_max == 0)).fill_null(value=False),
+        all_zero=pl.col.all_zero.fill_null(value=False),
         **ties,
     ).sort("group", "score", *ties, "row")  # rows are numbered in the order of the ids
 
@@ -177,12 +195,12 @@ def selection_decisions(
         selection: as `select` returns it.
         arm: the same arm.
         policy_hash: of the settings that decided.
-        candidates: as given to `select`; with `scored`, `samples`, `contaminated_by` the details say more.
+        candidates: as given to `select`; with `scored`, `samples`, `full`, `contaminated_by` the details say more.
     """
     rule = RULES[arm.rule]
     cut = pl.col.score.filter(pl.col.reason == arm.rule).max().over("group")
     frame = selection.with_columns(value=rule.sign * pl.col.score + 0.0, threshold=rule.sign * cut + 0.0)
-    facts = ["scored", "samples", "contaminated_by"]
+    facts = ["scored", "samples", "full", "contaminated_by"]
     have = [c for c in facts if candidates is not None and c in candidates.columns]
     if candidates is not None and have:
         frame = frame.join(candidates.select("prompt_id", *have), on="prompt_id", how="left", maintain_order="left")
@@ -216,6 +234,10 @@ def _details(rule: Rule, arm: ArmSettings) -> dict[str, pl.Expr]:
         end = "highest" if rule.sign < 0 else "lowest"
         share = f"among the {100 * arm.fraction:.4g}% taken from {{}}, {end} first"
         value = pl.format(f"{rule.measure} {{}}", pl.col.value.round(4))
+        if arm.rule in ADAPTIVE_RULES:
+            few = pl.col.full.cast(pl.Int64) > pl.col.samples.cast(pl.Int64)
+            told = pl.format("{}, as expected of {} samples by the {} drawn,", value, "full", "samples")
+            value = pl.when(few.fill_null(value=False)).then(told).otherwise(value)
         place = pl.format("(percentile {}, {} with the same)", pl.col.percentile.round(4), "tie_size")
         last = pl.coalesce(pl.format("the last one taken has {}", pl.col.threshold.round(4)), pl.lit("none was taken"))
         picked = pl.format(f"{{}} is {share} {{}}", value, "group", place)

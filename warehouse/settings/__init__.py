@@ -1,5 +1,6 @@
 """The settings: `preppo.toml` and the environment, as one frozen, validated object."""
 
+from warehouse.settings.adaptive import AdaptiveSettings
 from warehouse.settings.load import Loaded, SettingsError, load_settings
 from warehouse.settings.machine import BudgetSettings, EngineSettings, VerifierSettings
 from warehouse.settings.model import (
@@ -20,6 +21,7 @@ from warehouse.settings.model import (
 )
 
 __all__ = [
+    "AdaptiveSettings",
     "ArmSettings",
     "BudgetSettings",
     "CurriculumSettings",

@@ -13,12 +13,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
+from warehouse.settings.adaptive import AdaptiveSettings
 from warehouse.settings.machine import BudgetSettings, EngineSettings, VerifierSettings
 from warehouse.settings.section import Section
 
 Pool = Literal["original", "new", "eval"]
 Rule = Literal["pre_ppo", "variance", "learnability", "band", "rip", "random", "all"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+ADAPTIVE_RULES = ("pre_ppo", "variance", "learnability", "band")  # by which a part of the samples can tell
 
 
 def _regular_expression(value: str | None) -> str | None:
@@ -348,6 +350,7 @@ class Settings(Section):
     source: list[SourceSettings] = []
     rollouts: list[RolloutsSettings] = []
     policy: PolicySettings = PolicySettings()
+    adaptive: AdaptiveSettings = AdaptiveSettings()
     ingest: IngestSettings = IngestSettings()
     reward: RewardSettings = RewardSettings()
     selection: SelectionSettings = SelectionSettings()
@@ -376,11 +379,28 @@ class Settings(Section):
             if arm.policy not in (None, *policies) and not any(r.format in several for r in self.rollouts):
                 msg = f"selection.policy of arm {arm.name}: no policy is named {arm.policy!r}; allowed: {policies}"
                 raise ValueError(msg)
+        self._adaptive_arm()
         for e in self.ingest.evaluation_sets:
             if e.source is not None and e.source not in names:
                 msg = f"ingest.evaluation_sets.source: {e.source!r} is not the name of a [[source]]; allowed: {names}"
                 raise ValueError(msg)
         return self
+
+    def _adaptive_arm(self) -> None:
+        """Refuse an arm whose selection cannot be judged from some of the samples that are rolled out here."""
+        name, arms = self.adaptive.arm, self.selection.all_arms()
+        if name is None:
+            return
+        arm = next((a for a in arms if a.name == name), None)
+        if arm is None:
+            msg = f"adaptive.arm: no arm is named {name!r}; allowed: {[a.name for a in arms]}"
+        elif arm.rule not in ADAPTIVE_RULES:
+            msg = f"adaptive.arm: arm {name!r} selects by rule {arm.rule!r}; allowed: {', '.join(ADAPTIVE_RULES)}"
+        elif arm.policy not in (None, "policy"):
+            msg = f"adaptive.arm: arm {name!r} selects by policy {arm.policy!r}, which is not rolled out here"
+        else:
+            return
+        raise ValueError(msg)
 
 
 # Where things lie and how they are run changes no outcome: left out of every hash.

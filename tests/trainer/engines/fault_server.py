@@ -55,6 +55,7 @@ class FaultServer:
         model: the one it has.
         key: what it asks for, if anything.
         answer: (text, seed) -> what is answered.
+        tls: speaks HTTPS by this SSL context.
 
     Attributes:
         asked: bodies of all requests, in order.
@@ -63,8 +64,11 @@ class FaultServer:
         connections: accepted.
     """
 
-    def __init__(self, script=lambda _text, _attempt: "ok", *, delay=0.0, model="m", key=None, answer=reply_text):
+    def __init__(
+        self, script=lambda _text, _attempt: "ok", *, delay=0.0, model="m", key=None, answer=reply_text, tls=None
+    ):
         self.script, self.delay, self.model, self.key, self.answer = script, delay, model, key, answer
+        self.tls = tls
         self.asked, self.gave, self.headers = [], {}, []
         self.most = self.now = self.connections = 0
         self.tries = Counter()
@@ -72,7 +76,7 @@ class FaultServer:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/v1"
 
     def __enter__(self):
         ready = threading.Event()
@@ -93,7 +97,7 @@ class FaultServer:
 
     async def _main(self, ready):
         self._loop, self._end, self._writers = asyncio.get_running_loop(), asyncio.Event(), set()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
         self.port = server.sockets[0].getsockname()[1]
         ready.set()
         await self._end.wait()

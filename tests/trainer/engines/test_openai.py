@@ -4,7 +4,10 @@ import _thread
 import gc
 import logging
 import os
+import shutil
 import signal
+import ssl
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -111,6 +114,49 @@ def test_the_other_link_bears_the_same_faults(monkeypatch):
     with FaultServer(seeded(3, 0.3, (*WRONG, "429"), right=right)) as server:
         check(asked, list(engine(server).generate(iter(asked))), server)
     assert server.connections < sum(server.tries.values())
+
+
+@pytest.fixture
+def certified(tmp_path):
+    """Return an SSL context of 127.0.0.1, and the file of whom to trust for it."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed: no certificate can be made")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=preppo"
+    named = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([openssl, *made.split(), *named], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context, certificate
+
+
+def test_over_tls_it_is_the_same(certified, monkeypatch):
+    context, trusted = certified
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    asked = requests(120)
+    right = [kind for kind in RIGHT if kind != "twice"]  # see above
+    script = seeded(4, 0.3, (*WRONG, "429"), rare=("filter",), right=right)
+    with FaultServer(script, tls=context, key=KEY) as server:
+        check(asked, list(engine(server).generate(iter(asked))), server)
+        assert server.connections < len(server.asked), "connections are used again"
+
+
+def test_a_certificate_that_nobody_trusts_is_one_clear_message(certified):
+    context, _ = certified
+    with FaultServer(tls=context) as server, pytest.raises(EngineError, match="certificate verify failed"):
+        list(engine(server, retries=2).generate(iter(requests(8))))
+
+
+def test_a_server_elsewhere_is_reached_through_the_proxy_of_the_machine(monkeypatch):
+    asked = requests(40)
+    with FaultServer() as proxy:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        check(asked, list(engine("http://models.example:8000/v1").generate(iter(asked))), proxy)
+        assert all(" http://models.example:8000/v1/" in head.split("\r\n")[0] for head in proxy.headers)
 
 
 def test_a_server_that_dies_is_replaced_by_the_others():
