@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PREPPO_HOME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui check test test-slow test-vllm bench
+.PHONY: help setup demo ui check test test-slow test-vllm bench gpu-check
 
 help: ## Print the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -52,3 +52,6 @@ test-vllm: setup .venv-vllm/.ready ## The engines on vLLM for real, on the CPU, 
 bench: setup ## Every measured claim, written to benchmarks/results
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks
+
+gpu-check: setup ## Decoding on an NVIDIA GPU against the bandwidth of its memory; without one, says so
+	$(BIN)/python -m benchmarks.gpu_decoding

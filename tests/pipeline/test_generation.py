@@ -151,6 +151,7 @@ class Place:
         """Roll a batch out, the newest by default, and return the commit."""
         project, newest = self.prepare()
         self.engine.asked.clear()
+        self.engine.answered = 0
         (outcome,) = materialise(rollouts.STAGE, batch or newest, Run(project, run_id, earlier))
         return outcome.commit
 

@@ -57,10 +57,16 @@ def load_engine(policy: PolicySettings, machine: EngineSettings) -> Engine:
     return _LOADERS[policy.engine](policy, machine)
 
 
-def _transformers(policy: PolicySettings, _machine: EngineSettings) -> Engine:
+def _transformers(policy: PolicySettings, machine: EngineSettings) -> Engine:
     from trainer.engines.transformers import TransformersEngine  # torch takes seconds to import
 
-    return TransformersEngine(policy.model, batch_size=policy.batch_size, dtype=policy.dtype, device=policy.device)
+    return TransformersEngine(
+        policy.model,
+        batch_size=policy.batch_size,
+        dtype=policy.dtype,
+        device=policy.device,
+        compile=machine.compile,
+    )
 
 
 def _vllm(policy: PolicySettings, machine: EngineSettings) -> Engine:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FinishReason = Literal["stop", "length", "error"]
 SCORED = "scored"  # the samples that rewards are computed on
 REFERENCE = "reference"  # disjoint samples for best-of-N references, so that a reference never judges itself
+THINK, THOUGHT = "<think>", "</think>"  # the tags around what a reasoning model thinks
 TOO_LONG = "prompt_too_long"  # how the detail of a completion begins whose prompt does not fit the context
 
 
@@ -207,7 +208,9 @@ def plan_requests(
     (`raw_text`) is left alone.
 
     Args:
-        prompt_id, messages, raw_text: of the prompt.
+        prompt_id: of the prompt.
+        messages: role and content of each turn.
+        raw_text: the exact prefix, or None.
         policy: that is rolled out.
         samples: role and number of each; default: all, `samples` scored ones, then `reference_samples` reference ones.
     """
@@ -227,11 +230,12 @@ def plan_requests(
 def split_reasoning(text: str) -> tuple[str | None, str | None]:
     """Split a generated text into (reasoning, response) at `</think>`; a chat template may have opened it already.
 
-    A thought that was cut before its end leaves an empty response. Text without any tag is all response.
+    A thought that was cut before its end leaves an empty response. Text without any tag is all response: where the
+    template opens the thought, an engine that renders it puts the tag before the text (`PromptEncoder.opening`).
     """
-    head, end, tail = text.partition("</think>")
+    head, end, tail = text.partition(THOUGHT)
     if end:
-        return head.removeprefix("<think>").strip("\n"), tail.lstrip("\n")
-    if text.startswith("<think>"):
-        return text.removeprefix("<think>").strip("\n"), ""
+        return head.removeprefix(THINK).strip("\n"), tail.lstrip("\n")
+    if text.startswith(THINK):
+        return text.removeprefix(THINK).strip("\n"), ""
     return None, text

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import TemplateError
 from transformers import AutoTokenizer
 
-from trainer.engines.contract import TOO_LONG, EngineError, Request
+from trainer.engines.contract import THINK, TOO_LONG, EngineError, Request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +49,7 @@ class PromptEncoder:
         self.context = context or _context(config, self.tokenizer)
         self.chat_template: str | None = self.tokenizer.chat_template and self.tokenizer.get_chat_template()
         self._known: dict[tuple[Any, ...], list[int] | PromptError] = {}
+        self._opens: bool | None = None
 
     def encode(self, request: Request) -> list[int]:
         """Return the prompt's tokens.
@@ -71,6 +72,20 @@ class PromptEncoder:
             raise PromptError(str(found), found.tokens)
         return found
 
+    def opening(self, request: Request) -> str:
+        """Return the tag that the prompt ends with where the chat template opens the thought itself, else nothing.
+
+        Put before what was generated, it tells a thought that was cut from an answer.
+        """
+        if request.raw_text is not None:
+            return ""
+        if self._opens is None:
+            try:
+                self._opens = self._rendered((("user", "?"),)).rstrip().endswith(THINK)
+            except (TemplateError, EngineError):
+                self._opens = False
+        return THINK if self._opens else ""
+
     def room(self, prompt: list[int], request: Request) -> int:
         """Return how many tokens the response may have."""
         return min(request.sampling.max_tokens, self.context - len(prompt))
@@ -89,16 +104,19 @@ class PromptEncoder:
         return tokens
 
     def _chat(self, turns: tuple[tuple[str, str], ...]) -> list[int]:
-        if self.chat_template is None:
-            msg = f"model {self.name!r} has no chat template: use an instruct model, or raw prompts (`raw = true`)"
-            raise EngineError(msg)
-        messages = [{"role": role, "content": content} for role, content in turns]
         try:
-            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text = self._rendered(turns)
         except TemplateError as error:
             msg = f"chat_template: that of {self.name} refuses the messages: {error}"
             raise PromptError(msg) from error
         return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def _rendered(self, turns: tuple[tuple[str, str], ...]) -> str:
+        if self.chat_template is None:
+            msg = f"model {self.name!r} has no chat template: use an instruct model, or raw prompts (`raw = true`)"
+            raise EngineError(msg)
+        messages = [{"role": role, "content": content} for role, content in turns]
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
 
 def _context(config: dict[str, Any], tokenizer: Any) -> int:

@@ -19,10 +19,14 @@ from transformers.utils.logging import disable_progress_bar
 from trainer.engines.contract import Completion, Request
 from trainer.engines.decoding import Group, Row
 from trainer.engines.prompts import PromptEncoder, PromptError
+from trainer.engines.slots import SlotGroup, Slots
 from trainer.engines.weights import find_model, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
+
+    from trainer.engines.compiled import CompiledDecoder
 
 NAME = "transformers"
 _WINDOW = 64  # batches of samples that are sorted by length together; bounds memory and keeps completions streaming
@@ -39,10 +43,20 @@ class TransformersEngine:
         batch_size: samples decoded together.
         dtype: "auto" is fp32 on the CPU and bf16 elsewhere.
         device: "auto" is the first GPU where there is one, else the CPU.
+        compile: decode through torch.compile. Compiling takes up to some minutes, once an engine.
+
+    Attributes:
+        decoder: of the compiled steps; none without `compile`.
     """
 
     def __init__(
-        self, model: str = "nursery", *, batch_size: int = 64, dtype: str = "auto", device: str = "auto"
+        self,
+        model: str = "nursery",
+        *,
+        batch_size: int = 64,
+        dtype: str = "auto",
+        device: str = "auto",
+        compile: bool = False,
     ) -> None:
         folder = find_model(model)
         self.name = model
@@ -63,6 +77,7 @@ class TransformersEngine:
         self._pad = int(self.tokenizer.pad_token_id or 0)
         tiny = sum(p.numel() for p in self.model.parameters()) < _TINY
         self._threads = 1 if tiny and self.device.type == "cpu" else None
+        self.decoder = _compiled(self.model, batch_size) if compile else None
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Yield one completion a request, in any order.
@@ -70,7 +85,7 @@ class TransformersEngine:
         A prompt that does not fit the context comes back as an error with its reason: it is never cut.
 
         Raises:
-            EngineError: messages were given to a model without a chat template.
+            EngineError: messages were given to a model without a chat template, or it cannot be compiled here.
         """
         source = iter(requests)
         while window := list(islice(source, self.batch_size * _WINDOW)):
@@ -91,9 +106,12 @@ class TransformersEngine:
         """Yield the completions of some rows as they finish; others take their places."""
         waiting = deque(rows)
         group: Group | None = None
+        slots = self.decoder.take() if self.decoder is not None else None
         while waiting or group is not None:
-            with _threads(self._threads), torch.inference_mode():
-                group = self._filled(group, waiting)
+            with _threads(self._threads), self._without_gradients():
+                if group is not None:
+                    group.advance()
+                group = self._filled(group, waiting, slots)
                 for row, (token, logp) in zip(group.rows, group.draw(), strict=True):
                     self._append(row, token, logp)
                 done = [row for row in group.rows if row.finish is not None]
@@ -101,10 +119,15 @@ class TransformersEngine:
                     group = None
                 else:
                     group.keep([i for i, row in enumerate(group.rows) if row.finish is None])
-                    group.advance()
-            yield from map(_completion, done)
+            yield from map(self._completion, done)
+        if self.decoder is not None and slots is not None:
+            self.decoder.give_back(slots)
 
-    def _filled(self, group: Group | None, waiting: deque[Row]) -> Group:
+    def _without_gradients(self) -> AbstractContextManager[None]:
+        """Compiled code gets plain tensors: those of the inference mode cannot be written to outside of it."""
+        return torch.no_grad() if self.decoder is not None else torch.inference_mode()
+
+    def _filled(self, group: Group | None, waiting: deque[Row], slots: Slots | None) -> Group:
         """Return the group with as many rows as fit; it is filled up when a quarter of its places is free.
 
         A join copies the cache, so that filling every place at once would cost more than it brings.
@@ -113,10 +136,12 @@ class TransformersEngine:
         if group is not None and (not waiting or 4 * free < self.batch_size or not group.joinable):
             return group
         joining = Group(self.model, [waiting.popleft() for _ in range(min(free, len(waiting)))], self._pad)
-        if group is None:
+        if group is not None:
+            group.join(joining)
+            return group
+        if self.decoder is None or slots is None:
             return joining
-        group.join(joining)
-        return group
+        return SlotGroup(self.decoder, slots, joining)
 
     def _append(self, row: Row, token: int, logp: float) -> None:
         row.tokens.append(token)
@@ -150,23 +175,30 @@ class TransformersEngine:
             return whole[len(prefix) :]
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True))
 
+    def _completion(self, row: Row) -> Completion:
+        return Completion.of_text(
+            row.request,
+            NAME,
+            self.prompts.opening(row.request) + row.text,
+            row.finish or "length",
+            prompt_tokens=len(row.prompt),
+            response_tokens=len(row.tokens),
+            logprob_sum=row.logprob,
+        )
+
     def close(self) -> None:
         """Give the memory of the weights back."""
         self.model = None
+        if self.decoder is not None:
+            self.decoder.close()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
 
-def _completion(row: Row) -> Completion:
-    return Completion.of_text(
-        row.request,
-        NAME,
-        row.text,
-        row.finish or "length",
-        prompt_tokens=len(row.prompt),
-        response_tokens=len(row.tokens),
-        logprob_sum=row.logprob,
-    )
+def _compiled(model: Any, batch_size: int) -> CompiledDecoder:
+    from trainer.engines.compiled import CompiledDecoder  # the compiler takes a second to import
+
+    return CompiledDecoder(model, batch_size)
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -168,49 +168,55 @@ class VllmEngine:
 
 
 class _Feed(threading.Thread):
-    """Sends requests, never more than `most` that are not answered yet."""
+    """Sends requests, never more than `most` that are not answered yet; some at a time, once a quarter of it is free.
+
+    What the samples of a prompt have in common is sent with the first of them.
+    """
 
     def __init__(self, process: subprocess.Popen[str], requests: Iterable[Request], most: int) -> None:
         super().__init__(daemon=True, name="preppo-vllm-feed")
         self._process = process
         self._requests = iter(requests)
-        self._room = threading.Semaphore(most)
-        self._lock = threading.Condition()
+        self._most, self._few = most, most - max(most // 4, 1)
+        self._changed = threading.Condition()
         self._waiting: dict[int, Request] = {}
         self._problem: BaseException | None = None
         self._sent_all = self._stopped = False
 
     def run(self) -> None:
+        before: Request | None = None
         try:
             for number, request in enumerate(self._requests):
-                self._room.acquire()
-                if self._stopped:
-                    break
-                with self._lock:
+                with self._changed:
+                    if len(self._waiting) >= self._most:
+                        self._changed.wait_for(lambda: self._stopped or len(self._waiting) <= self._few)
+                    if self._stopped:
+                        break
                     self._waiting[number] = request
-                    self._lock.notify_all()
-                self._send(number, request)
+                    self._changed.notify()
+                self._send(number, request, before)
+                before = request
         except BrokenPipeError:
             pass  # the process died; who reads its answers says how
         except BaseException as error:  # raised again where the completions are taken
             self._problem = error
         finally:
-            with self._lock:
+            with self._changed:
                 self._sent_all = True
-                self._lock.notify_all()
+                self._changed.notify()
 
-    def _send(self, number: int, request: Request) -> None:
-        sampling = request.sampling
-        message = {
-            "number": number,
-            "messages": request.messages,
-            "raw_text": request.raw_text,
-            "seed": request.seed,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
-            "stop": sampling.stop,
-        }
+    def _send(self, number: int, request: Request, before: Request | None) -> None:
+        message: dict[str, Any] = {"number": number, "seed": request.seed}
+        if before is None or _shared(request) != _shared(before):
+            sampling = request.sampling
+            message |= {
+                "messages": request.messages,
+                "raw_text": request.raw_text,
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+                "max_tokens": sampling.max_tokens,
+                "stop": sampling.stop,
+            }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(message) + "\n")
         self._process.stdin.flush()
@@ -222,15 +228,18 @@ class _Feed(threading.Thread):
 
     def finished(self) -> bool:
         """Wait until there is an answer to wait for, or tell that none will come."""
-        with self._lock:
-            self._lock.wait_for(lambda: self._waiting or self._sent_all)
+        if self._waiting:
+            return False
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._sent_all)
             return not self._waiting
 
     def answered(self, number: int) -> Request:
         """Return the request that was answered, and make room for another."""
-        with self._lock:
+        with self._changed:
             request = self._waiting.pop(number)
-        self._room.release()
+            if len(self._waiting) == self._few:
+                self._changed.notify()
         return request
 
     def raise_problem(self) -> None:
@@ -240,8 +249,14 @@ class _Feed(threading.Thread):
 
     def stop(self) -> None:
         """Send nothing more."""
-        self._stopped = True
-        self._room.release()
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+
+
+def _shared(request: Request) -> tuple[Any, ...]:
+    """Return what the samples of a prompt have in common."""
+    return request.messages, request.raw_text, request.sampling
 
 
 def _completion(request: Request, answer: Mapping[str, Any], *, processed: bool) -> Completion:

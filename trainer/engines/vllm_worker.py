@@ -7,6 +7,9 @@ process ends when its standard input does, with all that vLLM started. What vLLM
 Every sample is a request of its own with its own seed, so that a resumed run gets the same texts; the prefix of a
 prompt is computed once, by vLLM's prefix cache. At most `max_num_seqs` times `AHEAD` requests are with the engine at a
 time, so that the scheduler always has a choice and the process never holds a million of them.
+
+A line without messages asks for another sample of the prompt before it, which is rendered and tokenised once. Text is
+decoded once, from finished samples: vLLM would decode each token twice, for the text and for its log-probability.
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ import json
 import os
 import queue
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +26,9 @@ from trainer.engines.contract import Request, Sampling
 from trainer.engines.prompts import PromptEncoder, PromptError
 
 AHEAD = 4
+PIPE = 1 << 16  # bytes that a pipe holds
+LINGER_S = 1e-4  # that the reading thread gets to hand over what has come, where seats are free
+_BEFORE = 4  # tokens of the prompt that a response is decoded after
 
 
 class Worker:
@@ -50,34 +55,53 @@ class Worker:
         llm = LLM(model=options["folder"], **arguments)
         self._engine: Any = llm.llm_engine
         config = self._engine.vllm_config
-        self.most = AHEAD * int(config.scheduler_config.max_num_seqs)
+        self.seats = int(config.scheduler_config.max_num_seqs)
+        self.most = AHEAD * self.seats
         self._prompts = PromptEncoder(Path(options["folder"]), options["name"], int(config.model_config.max_model_len))
+        self._decoder = getattr(self._prompts.tokenizer, "backend_tokenizer", None)  # none: vLLM decodes
+        self._prompt: list[int] | PromptError = []
+        self._sampling: dict[str, Any] = {}
+        self._tag = ""
+        self._opening: dict[int, str] = {}  # of the requests on their way
         self._out = out
 
     def say(self, **answer: Any) -> None:
         """Send one answer."""
         self._out.write(json.dumps(answer, ensure_ascii=True) + "\n")
 
-    def take(self, line: str) -> None:
+    def take(self, line: bytes) -> None:
         """Hand a request to the engine, or answer at once why that cannot be."""
         found = json.loads(line)
-        number, request = found["number"], _request(found)
-        try:
-            prompt = self._prompts.encode(request)
-        except PromptError as error:
-            self.say(number=number, failed=str(error), prompt_tokens=error.tokens)
+        if "messages" in found:
+            self._turn_to(_request(found))
+        number, prompt = found["number"], self._prompt
+        if isinstance(prompt, PromptError):
+            self.say(number=number, failed=str(prompt), prompt_tokens=prompt.tokens)
             return
-        sampling = request.sampling
-        params = self._params(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p if sampling.temperature else 1.0,
-            max_tokens=self._prompts.room(prompt, request),
-            stop=list(sampling.stop) or None,
-            seed=request.seed,
-            logprobs=0,
-            output_kind=self._final,
-        )
+        params = self._params(seed=found["seed"], **self._sampling)
+        self._opening[number] = self._tag
         self._engine.add_request(str(number), {"prompt_token_ids": prompt}, params)
+
+    def _turn_to(self, request: Request) -> None:
+        """Prepare what the samples of a prompt have in common."""
+        try:
+            self._prompt = prompt = self._prompts.encode(request)
+        except PromptError as error:
+            self._prompt = error
+            return
+        self._tag = self._prompts.opening(request)
+        sampling = request.sampling
+        self._sampling = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p if sampling.temperature else 1.0,
+            "max_tokens": self._prompts.room(prompt, request),
+            "stop": list(sampling.stop) or None,
+            "detokenize": bool(sampling.stop) or self._decoder is None,
+            "logprobs": 0,
+            "flat_logprobs": True,
+            "output_kind": self._final,
+            "skip_clone": True,  # nobody else has these parameters
+        }
 
     @property
     def busy(self) -> int:
@@ -90,15 +114,27 @@ class Worker:
             if not output.finished:
                 continue
             (sample,) = output.outputs
+            number = int(output.request_id)
             self.say(
-                number=int(output.request_id),
-                text=sample.text,
+                number=number,
+                text=self._opening.pop(number) + self._text(output.prompt_token_ids, sample),
                 finish="length" if sample.finish_reason == "length" else "stop",
                 prompt_tokens=len(output.prompt_token_ids),
                 tokens=len(sample.token_ids),
                 logprob=sample.cumulative_logprob,
             )
         self._out.flush()
+
+    def _text(self, prompt: list[int], sample: Any) -> str:
+        """Decode after the end of the prompt, since some decoders drop the first blank of what they are given."""
+        if sample.text or isinstance(sample.stop_reason, str) or self._decoder is None:
+            return str(sample.text)  # vLLM has decoded it, in search of stop strings
+        tokens = list(sample.token_ids if sample.finish_reason == "length" else sample.token_ids[:-1])  # not its end
+        before = prompt[-_BEFORE:]
+        prefix: str = self._decoder.decode(before)
+        whole: str = self._decoder.decode(before + tokens)
+        text = whole[len(prefix) :] if whole.startswith(prefix) else str(self._decoder.decode(tokens))
+        return text.rstrip("\ufffd")  # half a character: vLLM leaves it out, too
 
 
 def _request(found: dict[str, Any]) -> Request:
@@ -107,26 +143,27 @@ def _request(found: dict[str, Any]) -> Request:
     return Request("", "", 0, turns, found["raw_text"], found["seed"], sampling)
 
 
-def serve(worker: Worker, lines: queue.SimpleQueue[str]) -> None:
+def serve(worker: Worker, lines: queue.SimpleQueue[bytes]) -> None:
     """Answer requests for as long as the process lives."""
     while True:
-        block = worker.busy == 0
+        patience = LINGER_S if worker.busy else None
         while worker.busy < worker.most:
             try:
-                line = lines.get(block=block)
+                line = lines.get(timeout=patience)
             except queue.Empty:
                 break
             worker.take(line)
-            block = False
+            patience = LINGER_S if worker.busy < worker.seats else 0
         worker.step()
 
 
 def main() -> None:
     """Read options from the first line of standard input, requests from the others."""
     # The protocol has a file of its own; whatever prints to standard output prints to standard error.
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1 << 16)
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=PIPE)
     os.dup2(2, 1)
-    options = json.loads(sys.stdin.readline())
+    asked = open(0, "rb", buffering=PIPE, closefd=False)  # noqa: SIM115 (for as long as the process lives)
+    options = json.loads(asked.readline())
     try:
         worker = Worker(options, out)
     except Exception as error:  # whatever it is: the parent tells it to a person
@@ -135,10 +172,10 @@ def main() -> None:
         raise
     worker.say(ready=worker.most)
     out.flush()
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def read() -> None:
-        for line in sys.stdin:
+        for line in asked:
             lines.put(line)
         # The parent is gone: nobody waits for what is still on its way. vLLM's own processes, which hold the device,
         # would live on without this one: the whole session ends.

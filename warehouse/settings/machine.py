@@ -32,6 +32,7 @@ class EngineSettings(Section):
     concurrency: Annotated[int, Field(ge=1, le=65536)] = 64  # openai: requests on their way to each server
     timeout_s: Annotated[float, Field(gt=0.0)] = 600.0  # openai: for one request
     retries: Annotated[int, Field(ge=0, le=1000)] = 8  # openai: of one request, with growing pauses
+    compile: bool = False  # transformers: decode through torch.compile; on a CPU it needs a C++ compiler
     vllm_python: str | None = None  # vllm: the interpreter of its environment; default: this one
     vllm: dict[str, Any] = {}  # vllm: arguments of vllm.LLM, such as tensor_parallel_size
     ray_engine: Literal["transformers", "vllm"] = "transformers"  # ray: what each actor runs

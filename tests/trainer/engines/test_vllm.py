@@ -97,10 +97,32 @@ def test_what_completions_say(engine):
     assert "{" not in stopped[0].response and stopped[0].finish_reason == "stop"
 
 
+def test_texts_are_those_that_vllm_decodes(engine):
+    """Asked for stop strings, vLLM decodes token by token; here one that never comes."""
+    asked = [request(t.prompt, s, max_tokens=n) for t in TASKS for s, n in enumerate((24, 24, 3))]
+    theirs = by_name(engine.generate([stopping_at(r, ("\x00",)) for r in asked]))
+    ours = by_name(engine.generate(asked))
+    assert ours.keys() == theirs.keys()
+    same = sum(ours[key] == other for key, other in theirs.items())
+    assert same >= len(asked) - 1  # another batch may round differently, once in a while
+
+
+def stopping_at(asked, stop):
+    return dataclasses.replace(asked, sampling=dataclasses.replace(asked.sampling, stop=stop))
+
+
+def test_a_stop_string_at_the_start_leaves_nothing(engine):
+    (whole,) = engine.generate([request(TASKS[0].prompt, temperature=0.0)])
+    (found,) = engine.generate([request(TASKS[0].prompt, temperature=0.0, stop=(whole.response[0],))])
+    assert (found.response, found.finish_reason) == ("", "stop")
+
+
 def test_a_prompt_beyond_the_context_is_an_error_with_its_reason(engine):
-    completions = by_name(engine.generate([request("sun " * 3000), request(TASKS[0].prompt)]))
-    bad = completions["sun " * 3000, 0]
+    long = "sun " * 3000
+    completions = by_name(engine.generate([request(long), request(long, 1), request(TASKS[0].prompt)]))
+    bad = completions[long, 0]
     assert (bad.response, bad.finish_reason) == (None, "error")
+    assert completions[long, 1].detail == bad.detail
     assert bad.detail.startswith(f"prompt_too_long: {bad.prompt_tokens} tokens")
     assert completions[TASKS[0].prompt, 0].response is not None
 

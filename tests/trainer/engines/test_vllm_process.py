@@ -6,6 +6,7 @@ The real thing is in test_vllm.py.
 import stat
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,19 @@ if behaviour == "silent death":
     print("one last word", file=sys.stderr, flush=True)
     os._exit(7)
 say(ready=4)
-waiting = []
+waiting, shared = [], dict()
 for count, line in enumerate(sys.stdin):
     request = json.loads(line)
+    if "messages" in request:
+        shared = request
+    elif behaviour == "told once":
+        request["messages"] = [["user", "again " + shared["messages"][0][1]]]
+    request = shared | request
     if behaviour == "dies" and count == 6:
         print("out of memory", file=sys.stderr, flush=True)
         os._exit(9)
     waiting.append(request)
-    if len(waiting) == 2 or behaviour == "in order":
+    if len(waiting) == 2 or behaviour in ("in order", "told once"):
         for found in reversed(waiting):
             if "refuse" in found["messages"][0][1]:
                 say(number=found["number"], failed="prompt_too_long: 9 tokens", prompt_tokens=9)
@@ -95,6 +101,32 @@ def test_never_more_are_on_their_way_than_the_process_said(engine):
         time.sleep(0.01)
         assert taken <= received + 4 + 1
     stream.close()
+
+
+def test_samples_of_a_prompt_are_sent_with_its_text_once(engine):
+    one, other = requests(2)
+    asked = [replace(r, sample=i) for r in (one, other, one) for i in range(3)]
+    asked.append(replace(one, sample=3, sampling=Sampling(max_tokens=5)))
+    made = engine("told once")
+    for _ in range(2):  # a later call knows nothing of an earlier one
+        texts = [c.response for c in made.generate(asked)]
+        of_one, of_other = ["TEXT 0", *["AGAIN TEXT 0"] * 2], ["TEXT 1", *["AGAIN TEXT 1"] * 2]
+        assert texts == [*of_one, *of_other, *of_one, "TEXT 0"]
+
+
+def test_a_source_may_wait_for_answers(engine):
+    received = []
+
+    def source():
+        for number, request in enumerate(requests(40)):
+            while len(received) < number:
+                time.sleep(0.001)
+            yield request
+
+    for number, completion in enumerate(engine("in order").generate(source())):
+        assert completion.prompt_id == f"p{number}"
+        received.append(completion)
+    assert len(received) == 40
 
 
 def test_a_process_that_dies_is_told_with_its_last_words(engine):
