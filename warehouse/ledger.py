@@ -16,10 +16,12 @@ import polars as pl
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 
 from warehouse.hashing import json_hash
+from warehouse.opened import keep, opened
 from warehouse.schemas import TIME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from warehouse.home import Home
 
@@ -47,6 +49,7 @@ CORPUS = "corpus"  # the "batch" of the stages that look at all batches together
 _COMPACT_FILES = 64
 # Old log entries are what a release names to be rebuilt from; delta-rs would drop them at checkpoints after a month.
 KEEP_LOG = {"delta.enableExpiredLogCleanup": "false"}
+_read: dict[Path, tuple[DeltaTable, list[Commit]]] = {}  # ledgers as they were last opened -> what they say
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,12 @@ class Ledger:
 
     def read(self) -> list[Commit]:
         """Return every commit, oldest first."""
-        return [Commit.of_row(r) for r in _rows(DeltaTable(self._path)).sort("seq").iter_rows(named=True)]
+        table = opened(self._path)
+        known, commits = _read.get(self._path, (None, []))
+        if known is not table:
+            commits = [Commit.of_row(r) for r in _rows(table).sort("seq").iter_rows(named=True)]
+            _read[self._path] = table, commits
+        return list(commits)
 
     def find(self, stage: str, batch: str, variant: str = "") -> Commit | None:
         """Return the live commit of a stage of a batch, if there is one."""
@@ -145,11 +153,11 @@ class Ledger:
 
     def version(self) -> int:
         """Return a number that grows with every commit."""
-        return int(DeltaTable(self._path).version())
+        return int(opened(self._path).version())
 
     def state(self) -> str:
         """Return what tells two states of this ledger, and this ledger from any other, apart."""
-        table = DeltaTable(self._path)
+        table = opened(self._path)
         return f"{table.metadata().id}@{table.version()}"
 
     def append(self, make: Mapping[str, Any]) -> Commit:
@@ -166,6 +174,8 @@ class Ledger:
             )
             if len(table.file_uris()) > _COMPACT_FILES:
                 DeltaTable(self._path).optimize.compact()
+            else:
+                keep(self._path, table)
         return commit
 
 

@@ -34,6 +34,7 @@ class Snapshot:
         self.live = live_commits(commits)
         self._tables = tables
         self._decision_builds = visible_decisions(commits)
+        self._files: dict[str, list[str]] = {}
 
     def scan(self, name: str) -> pl.LazyFrame:
         """Return a table lazily, columns as in its schema."""
@@ -45,9 +46,11 @@ class Snapshot:
 
     def files(self, name: str) -> list[str]:
         """Return the Parquet files that hold the visible rows of a table."""
-        if name == "decisions":
-            return files_of(self._tables[name], set(self._decision_builds))
-        return files_of(self._tables[name], {c.rows_id for c in self.live.values() if name in c.tables})
+        if name not in self._files:
+            live = {c.rows_id for c in self.live.values() if name in c.tables}
+            builds = set(self._decision_builds) if name == "decisions" else live
+            self._files[name] = files_of(self._tables[name], builds)
+        return list(self._files[name])
 
     def is_uneven(self, name: str) -> bool:
         """Tell whether files of a table were written before one of its columns was added."""

@@ -18,6 +18,7 @@ from deltalake.exceptions import CommitFailedError
 
 from warehouse.hashing import FrameHasher
 from warehouse.ledger import KEEP_LOG, Build, Commit, Ledger, live_commits, rows_id
+from warehouse.opened import keep, opened
 from warehouse.schemas import TABLES, conform
 from warehouse.snapshot import Snapshot, actions_of, files_of, in_key_order, rows_of, scan_files
 
@@ -81,9 +82,9 @@ class Store:
         for _ in range(50):
             version = self.ledger.version()
             commits = self.ledger.read()
-            opened = {n: DeltaTable(self.home.tables / n) for n in names}
+            tables = {n: opened(self.home.tables / n) for n in names}
             if self.ledger.version() == version:
-                return Snapshot(self.home, commits, opened, version)
+                return Snapshot(self.home, commits, tables, version)
         msg = "the tables kept changing while they were being opened; try again"
         raise StoreError(msg)
 
@@ -92,10 +93,10 @@ class Store:
 
         For accounts: what a killed run spent is spent.
         """
-        opened = DeltaTable(self.home.tables / name)
-        actions = actions_of(opened)
+        table = opened(self.home.tables / name)
+        actions = actions_of(table)
         marks = set(actions.get_column("partition.build_id")) if actions.height else set()
-        return scan_files(TABLES[name], files_of(opened, marks), keep_build=True)
+        return scan_files(TABLES[name], files_of(table, marks), keep_build=True)
 
     def moved_since(self, view: Snapshot) -> bool:
         """Tell whether anything was committed after a view was taken."""
@@ -214,23 +215,22 @@ class StageWriter:
     def written(self, table: str) -> pl.LazyFrame:
         """Return the rows that this build has in a table already, from a run that was killed perhaps."""
         self._written[table] = True
-        opened = DeltaTable(self._store.home.tables / table)
-        return scan_files(TABLES[table], files_of(opened, {self._rows}))
+        return scan_files(TABLES[table], files_of(opened(self._store.home.tables / table), {self._rows}))
 
     def of_others(self, table: str) -> pl.LazyFrame:
         """Return the rows that other builds of this stage, batch and variant have, with `build_id`.
 
         They are of the build before, and of builds that were never finished.
         """
-        opened = DeltaTable(self._store.home.tables / table)
-        actions = actions_of(opened)
+        found = opened(self._store.home.tables / table)
+        actions = actions_of(found)
         marks: set[str] = set()
         if actions.height:
             mine = (pl.col("partition.batch") == self.build.batch) & (
                 pl.col("partition.policy_id") == self.build.variant
             )
             marks = set(actions.filter(mine).get_column("partition.build_id")) - {self._rows}
-        return scan_files(TABLES[table], files_of(opened, marks), keep_build=True)
+        return scan_files(TABLES[table], files_of(found, marks), keep_build=True)
 
     def append(self, table: str, frame: pl.DataFrame) -> None:
         """Add rows, atomically. Rows of a chunk must come whole: after a kill the chunk is there or it is not."""
@@ -267,7 +267,7 @@ class StageWriter:
             checks: what the checks of the stage found, by name.
         """
         build = self.build
-        tables = {n: rows_of(DeltaTable(self._store.home.tables / n), self._rows) for n in self._written}
+        tables = {n: rows_of(opened(self._store.home.tables / n), self._rows) for n in self._written}
         version = self._content_hash(main)
         commit = self._store.ledger.append(
             {
@@ -303,7 +303,7 @@ class StageWriter:
 
     def _content_hash(self, name: str) -> str:
         table = TABLES[name]
-        files = files_of(DeltaTable(self._store.home.tables / name), {self._rows})
+        files = files_of(opened(self._store.home.tables / name), {self._rows})
         scan = scan_files(table, files)
         hasher = FrameHasher(table.columns, exclude=table.volatile)
         for part in in_key_order(scan, table):
@@ -319,8 +319,9 @@ class StageWriter:
         metadata = {"preppo.stage": self.build.stage, "preppo.build": self.build.build_id, "preppo.run": self._run_id}
 
         def write() -> None:
+            own = DeltaTable(path)
             write_deltalake(
-                path,
+                own,
                 ready.select(list(table.stored)),
                 mode="append",
                 schema_mode="merge",  # a home from before a column was added gets it now
@@ -329,6 +330,7 @@ class StageWriter:
                 ),
                 commit_properties=CommitProperties(custom_metadata=metadata, max_commit_retries=50),
             )
+            keep(path, own)
 
         _retry(write)
 
@@ -350,9 +352,10 @@ def _retry(action: Callable[[], None]) -> None:
 
 def _delete(path: Path, mark: str) -> None:
     def delete() -> None:
-        opened = DeltaTable(path)
-        if files_of(opened, {mark}):
-            opened.delete(f"build_id = '{mark}'")
+        if files_of(opened(path), {mark}):
+            own = DeltaTable(path)
+            own.delete(f"build_id = '{mark}'")
+            keep(path, own)
 
     _retry(delete)
 
