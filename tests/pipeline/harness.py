@@ -18,13 +18,18 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
+from click.testing import CliRunner
 from deltalake import DeltaTable
 
+import assets.metadata
+import pipeline.run
+import warehouse.releases
 from assets.project import Project, open_project
+from pipeline.cli import main
 from pipeline.execute import Report, curate
 from warehouse.curation.identity import prompt_id
 from warehouse.home import Home
@@ -32,6 +37,9 @@ from warehouse.ledger import Commit, Ledger
 from warehouse.releases import PARQUET_FILES, list_releases
 from warehouse.schemas import TABLES
 from warehouse.store import Store
+
+if TYPE_CHECKING:
+    import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = (
@@ -226,12 +234,29 @@ def _value(value: Any) -> str:
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
+def leave_out_what_is_for_people(patch: pytest.MonkeyPatch) -> None:
+    """Let runs draw no pictures, and keep Dagster's history in memory: together half of the time of so small a run.
+
+    For tests that look at tables, decisions and messages alone; test_cli runs the command with all of it.
+    """
+    patch.setattr(assets.metadata, "_plot", lambda *_: None)
+    patch.setattr(warehouse.releases, "write_card", lambda *_: None)
+    patch.setattr(pipeline.run, "open_instance", lambda _: dg.DagsterInstance.ephemeral())
+
+
 def run_here(corpus: Corpus, home: Path) -> tuple[Project, Report]:
     """Curate in this process, on a Dagster instance in memory; the environment must name settings and home."""
     project = open_project(corpus.config, home)
     with dg.DagsterInstance.ephemeral() as instance:
         report = curate(project, instance)
     return project, report
+
+
+def preppo(*arguments: str, code: int = 0) -> str:
+    """Run the command in this process, and return what it printed; the environment must name settings and home."""
+    done = CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return done.output
 
 
 class Command:

@@ -14,6 +14,7 @@ from pipeline.automation import inbox_sensor, nightly_schedule
 from pipeline.definitions import defs
 from pipeline.execute import curate
 from pipeline.instance import PROCESS_TAG, fail_dead_runs, open_instance
+from tests.pipeline.harness import leave_out_what_is_for_people
 from warehouse.ingest.raw import InputError
 
 SETTINGS = """
@@ -42,6 +43,7 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "preppo.toml").write_text(SETTINGS)
     monkeypatch.setenv("PREPPO_CONFIG", str(tmp_path / "preppo.toml"))
     monkeypatch.setenv("PREPPO_HOME", str(tmp_path / "home"))
+    leave_out_what_is_for_people(monkeypatch)
     return tmp_path
 
 

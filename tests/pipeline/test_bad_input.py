@@ -1,13 +1,13 @@
 """What people get wrong ends in one clear message, and nothing is lost on the way."""
 
 import json
+import shutil
 
 import polars as pl
 import pytest
-from click.testing import CliRunner
 
 from assets.project import open_project
-from pipeline.cli import main
+from tests.pipeline import harness
 from verifiers import Task, verify
 from warehouse.settings import SettingsError, load_settings
 
@@ -37,17 +37,44 @@ heldout_share = 0.0
 """
 
 
+def use(folder, patch):
+    patch.setenv("PREPPO_CONFIG", str(folder / "preppo.toml"))
+    patch.setenv("PREPPO_HOME", str(folder / "home"))
+    patch.setenv("DAGSTER_HOME", "")
+    harness.leave_out_what_is_for_people(patch)
+    return folder
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    (tmp_path / "in").mkdir()
-    (tmp_path / "roll").mkdir()
-    settings(tmp_path)
-    monkeypatch.setenv("PREPPO_CONFIG", str(tmp_path / "preppo.toml"))
-    monkeypatch.setenv("PREPPO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("DAGSTER_HOME", "")
-    put(tmp_path / "in" / "a.jsonl", [{"q": f"What is {i} plus {i * 7}?", "a": str(i * 8)} for i in range(20)])
-    put(tmp_path / "roll" / "a.jsonl", [{"q": f"What is {i} plus {i * 7}?", "r": str(i * 8)} for i in range(20)])
-    return tmp_path
+    """Return a folder with settings and files, and the home that is to be made of them."""
+    make(tmp_path)
+    return use(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("curated")
+    make(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        use(folder, patch)
+        preppo("run")
+    return folder
+
+
+@pytest.fixture
+def curated(template, tmp_path, monkeypatch):
+    """Return such a folder whose home is curated: made once, and copied."""
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    return use(tmp_path, monkeypatch)
+
+
+def make(folder):
+    (folder / "in").mkdir()
+    (folder / "roll").mkdir()
+    settings(folder)
+    put(folder / "in" / "a.jsonl", [{"q": f"What is {i} plus {i * 7}?", "a": str(i * 8)} for i in range(20)])
+    put(folder / "roll" / "a.jsonl", [{"q": f"What is {i} plus {i * 7}?", "r": str(i * 8)} for i in range(20)])
 
 
 def settings(place, source="", rollouts="", ingest="", more=""):
@@ -60,9 +87,7 @@ def put(path, rows):
 
 
 def preppo(*arguments, code=0):
-    done = CliRunner().invoke(main, list(arguments), catch_exceptions=False)
-    assert done.exit_code == code, done.output
-    return done.output.replace("\n", " ")
+    return harness.preppo(*arguments, code=code).replace("\n", " ")
 
 
 def prompts():
@@ -81,19 +106,17 @@ def test_a_changed_file_is_refused_and_its_rows_never_stand_in_for_the_old_ones(
     assert prompts().height == 20
 
 
-def test_abandoning_the_only_batch_leaves_a_home_that_works(place):
-    preppo("run")
+def test_abandoning_the_only_batch_leaves_a_home_that_works(curated):
     output = preppo("run", "--abandon", "000001", "--why", "a mistake")
     assert "done in" in output
     assert open_project().store.snapshot().scan("selection").collect().is_empty()
     assert "was abandoned" in preppo("run", "--batch", "000001", code=3)
 
 
-def test_one_batch_alone_is_not_released_while_others_are_stale(place):
+def test_one_batch_alone_is_not_released_while_others_are_stale(curated):
+    put(curated / "in" / "b.jsonl", [{"q": "What is 900 plus 1?", "a": "901"}])
     preppo("run")
-    put(place / "in" / "b.jsonl", [{"q": "What is 900 plus 1?", "a": "901"}])
-    preppo("run")
-    settings(place, ingest="shingle_words = 4")
+    settings(curated, ingest="shingle_words = 4")
     assert "not released: batch 000002" in preppo("run", "--batch", "000001")
     preppo("run")
     assert prompts().height == 21
@@ -194,8 +217,7 @@ def test_settings_that_can_only_yield_nonsense_are_refused(tmp_path, text, messa
         load_settings(file, {})
 
 
-def test_output_goes_where_it_was_asked_to_or_nowhere(place):
-    preppo("run")
-    for target in (place, place / "nosuch" / "x.csv"):
+def test_output_goes_where_it_was_asked_to_or_nowhere(curated):
+    for target in (curated, curated / "nosuch" / "x.csv"):
         assert "--out" in preppo("sql", "select 1", "--format", "csv", "--out", str(target), code=2)
-    assert not (place / "nosuch").exists()
+    assert not (curated / "nosuch").exists()

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import polars as pl
 import pytest
-from click.testing import CliRunner
 
 from assets.policies import own_policy_id
-from pipeline.cli import main
+from tests.pipeline.harness import preppo
 from tests.pipeline.test_generation import SAMPLES, Place
 from trainer.engines import EngineError
 from warehouse.rebuild import rebuild
@@ -27,9 +26,7 @@ if TYPE_CHECKING:
 
 
 def gc(*arguments: str, code: int = 0) -> str:
-    done = CliRunner().invoke(main, ["gc", *arguments], catch_exceptions=False)
-    assert done.exit_code == code, done.output
-    return done.output
+    return preppo("gc", *arguments, code=code)
 
 
 def files_of(home: Path, policy: str) -> list[Path]:

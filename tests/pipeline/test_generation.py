@@ -17,8 +17,6 @@ import pytest
 from click.testing import CliRunner
 
 import assets.generation
-import assets.graph
-import warehouse.releases
 from assets import contamination, gold_checks, prompts, rollouts
 from assets.discovery import register_new
 from assets.generation import BudgetSpentError
@@ -112,9 +110,7 @@ class Place:
         patch.setenv("PREPPO_HOME", str(folder / "home"))
         patch.setenv("DAGSTER_HOME", "")
         patch.setattr(assets.generation, "engine_for", lambda *_: self.engine)
-        # Pictures are drawn for people; nothing here looks at them.
-        patch.setattr(assets.graph, "outcome_metadata", lambda *_: {})
-        patch.setattr(warehouse.releases, "write_card", lambda *_: None)
+        harness.leave_out_what_is_for_people(patch)
 
     def add(self, name: str, questions: list[str]) -> None:
         """Write a file of questions, all with the gold 3."""
@@ -349,7 +345,7 @@ def test_a_prompt_that_is_too_long_is_quarantined_with_its_reason(place: Place) 
     }
     story = explain(view, place.project().home.releases, novel)
     assert any(d["rule"] == "answerable" and "999 tokens" in d["detail"] for d in story.decisions)
-    assert "prompt_too_long" in CliRunner().invoke(main, ["explain", novel]).output.replace("\n", " ")
+    assert "prompt_too_long" in harness.preppo("explain", novel).replace("\n", " ")
     chosen = view.scan("selection").filter(pl.col("prompt_id") == novel).collect().row(0, named=True)
     assert (chosen["selected"], chosen["reason"], chosen["score"]) == (False, "unscored", None)
     assert view.scan("rewards").filter(pl.col("prompt_id") == novel).collect()["reward"].to_list() == [None] * 3
@@ -388,7 +384,7 @@ def test_a_cut_sample_is_counted_and_never_wrong(place: Place) -> None:
     measured = view.scan("difficulty").filter(mine).collect()
     assert measured.select("samples", "scored", "truncated", "mean").unique().rows() == [(3, 0, 3, None)]
     assert set(view.scan("selection").filter(mine).collect()["reason"]) == {"unscored"}
-    asked = CliRunner().invoke(main, ["sql", "from truncation", "--format", "json"], catch_exceptions=False).output
+    asked = harness.preppo("sql", "from truncation", "--format", "json")
     assert [(r["domain"], r["token_limit"], r["samples"], r["truncated"], r["share"]) for r in json.loads(asked)] == [
         ("story", MAX_TOKENS, 12, 12, 1.0),
         ("sum", MAX_TOKENS, 21, 0, 0.0),

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from assets.project import open_project
-from tests.pipeline.harness import Command, small_corpus, write_lines
+from tests.pipeline.harness import leave_out_what_is_for_people, preppo, small_corpus, write_lines
 from warehouse.curation.identity import prompt_id
 from warehouse.store import Snapshot
 
@@ -15,7 +16,9 @@ def live(view: Snapshot, table: str) -> pl.DataFrame:
     return view.scan(table).collect()
 
 
-def test_a_prompt_whose_gold_is_unusable_is_not_rolled_out_nor_trained_on(tmp_path: Path) -> None:
+def test_a_prompt_whose_gold_is_unusable_is_not_rolled_out_nor_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     corpus = small_corpus(tmp_path / "corpus", maths=4, sums=2)
     corpus.settings["ingest"]["heldout_share"] = 0.0
     corpus.write_settings()
@@ -23,8 +26,10 @@ def test_a_prompt_whose_gold_is_unusable_is_not_rolled_out_nor_trained_on(tmp_pa
     bad = prompt_id([("user", text)])
     write_lines(tmp_path / "corpus" / "sums" / "bad.jsonl", [{"question": text, "answer": r"\frac{1}{2"}])
     home = tmp_path / "home"
-    printed = Command(corpus, home).finish()
-    assert "golds cannot be used by their verifier" in printed
+    monkeypatch.setenv("PREPPO_CONFIG", str(corpus.config))
+    monkeypatch.setenv("PREPPO_HOME", str(home))
+    leave_out_what_is_for_people(monkeypatch)
+    assert "golds cannot be used by their verifier" in preppo("run")
 
     project = open_project(corpus.config, home)
     view = project.store.snapshot()
@@ -40,7 +45,7 @@ def test_a_prompt_whose_gold_is_unusable_is_not_rolled_out_nor_trained_on(tmp_pa
     assert told["outcome"].to_list() == ["quarantine"]
     assert "math: the braces" in told["detail"][0]
 
-    story = json.loads(Command(corpus, home, "explain", bad, "--json").finish())
+    story = json.loads(preppo("explain", bad, "--json"))
     assert any("do not balance" in json.dumps(decision) for decision in story["decisions"])
 
     corrected = {
@@ -51,7 +56,7 @@ def test_a_prompt_whose_gold_is_unusable_is_not_rolled_out_nor_trained_on(tmp_pa
         "why": "a brace was missing",
     }
     write_lines(project.overrides_path() or home.parent / "corpus" / "overrides.jsonl", [corrected])
-    Command(corpus, home).finish()
+    preppo("run")
     view = open_project(corpus.config, home).store.snapshot()
     assert live(view, "gold_checks").is_empty()
     assert bad in set(live(view, "rollouts")["prompt_id"])

@@ -14,9 +14,7 @@ import polars as pl
 import pytest
 
 import assets.generation
-import assets.graph
 import assets.verdicts
-import warehouse.releases
 from assets import contamination, gold_checks, prompts, selection
 from assets.discovery import register_new
 from assets.policies import own_policy_id, recorded_policy_id
@@ -77,9 +75,7 @@ class Home:
         patch.setenv("PREPPO_HOME", str(self.home))
         patch.setattr(assets.generation, "engine_for", lambda *_: self.engine)
         patch.setattr(assets.verdicts, "VerifierPool", self._pool)
-        # Pictures are drawn for people; nothing here looks at them, and they cost half of so small a run.
-        patch.setattr(assets.graph, "outcome_metadata", lambda *_: {})
-        patch.setattr(warehouse.releases, "write_card", lambda *_: None)
+        harness.leave_out_what_is_for_people(patch)
         self.project = open_project(corpus.config, self.home)
 
     def _pool(self, *given: Any, **arguments: Any) -> Any:

@@ -1,6 +1,7 @@
 """What a later batch says about prompts of an earlier one counts from then on."""
 
 import json
+import shutil
 
 import dagster as dg
 import polars as pl
@@ -8,6 +9,7 @@ import pytest
 
 from assets.project import open_project
 from pipeline.execute import curate
+from tests.pipeline.harness import leave_out_what_is_for_people
 
 SETTINGS = """
 [[source]]
@@ -36,15 +38,30 @@ ROWS = [{"question": f"What is {i} times {i + 3}?", "answer": str(i * (i + 3))} 
 OTHER = {"question": "How many legs do two spiders have?", "answer": "16"}
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("curated")
+    (folder / "preppo.toml").write_text(SETTINGS)
+    put(folder, "train.jsonl", ROWS)
+    put(folder, "bench.jsonl", [OTHER])
+    with pytest.MonkeyPatch.context() as patch:
+        use(folder, patch)
+        run()
+    return folder
+
+
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("PREPPO_CONFIG", str(tmp_path / "preppo.toml"))
-    monkeypatch.setenv("PREPPO_HOME", str(tmp_path / "home"))
-    (tmp_path / "preppo.toml").write_text(SETTINGS)
-    put(tmp_path, "train.jsonl", ROWS)
-    put(tmp_path, "bench.jsonl", [OTHER])
-    run()
+def place(template, tmp_path, monkeypatch):
+    """Return a folder with a curated home: made once, and copied."""
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    use(tmp_path, monkeypatch)
     return tmp_path
+
+
+def use(folder, patch):
+    patch.setenv("PREPPO_CONFIG", str(folder / "preppo.toml"))
+    patch.setenv("PREPPO_HOME", str(folder / "home"))
+    leave_out_what_is_for_people(patch)
 
 
 def put(place, name, rows):

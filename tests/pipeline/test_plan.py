@@ -6,12 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.project import Project
-from pipeline.cli import main
+from tests.pipeline.harness import preppo
 from tests.pipeline.test_generation import MAX_TOKENS, PROMPT_TOKENS, RESPONSE_TOKENS, SAMPLES, Place
 from trainer.engines import EngineError
 from warehouse.curation.estimate import Measured, Work, estimate
@@ -23,9 +22,7 @@ if TYPE_CHECKING:
 
 def plan(place: Place, *arguments: str) -> str:
     place.project()
-    done = CliRunner().invoke(main, ["plan", *arguments], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.output
+    return preppo("plan", *arguments)
 
 
 def numbers(place: Place) -> dict[str, Any]:

@@ -6,12 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner
 
 from assets import verdicts
 from assets.metadata import _generated
 from assets.stages import Run, materialise
-from pipeline.cli import main
+from tests.pipeline.harness import preppo
 from tests.pipeline.test_generation import MAX_TOKENS, PROMPT_TOKENS, RESPONSE_TOKENS, SAMPLES, Place
 from trainer.engines import EngineError
 
@@ -20,9 +19,7 @@ if TYPE_CHECKING:
 
 
 def status(*arguments: str) -> str:
-    done = CliRunner().invoke(main, ["status", *arguments], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.output
+    return preppo("status", *arguments)
 
 
 @pytest.fixture
