@@ -41,7 +41,7 @@ _WHOLE = ("verifiers",)
 def code_version(root: str) -> str:
     """Return 12 hex characters for a module and what it imports of the project, by dotted name."""
     modules = sorted(_closure(root))
-    return text_hash(*(x for m in modules for x in (m, _tree_hash(m))))[:12]
+    return text_hash(*(x for m in modules for x in (m, _read(m)[1])))[:12]
 
 
 def _closure(root: str) -> set[str]:
@@ -52,7 +52,7 @@ def _closure(root: str) -> set[str]:
         if module in found or module.startswith(_DECIDES_NOTHING) or (module in _NAMED_BY_BUILDS and module != root):
             continue
         found.add(module)
-        todo += _imports(module)
+        todo += _read(module)[0]
         if module in _WHOLE:  # its worker processes import their modules by name
             folder = _path(module).parent
             todo += [
@@ -66,17 +66,6 @@ def _closure(root: str) -> set[str]:
 def _dotted(path: Path) -> str:
     parts = path.with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-@functools.cache
-def _imports(module: str) -> tuple[str, ...]:
-    names = set()
-    for node in ast.walk(_parsed(module)):
-        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
-        elif isinstance(node, ast.Import):
-            names |= {a.name for a in node.names}
-    return tuple(sorted(n for n in names if n.split(".")[0] in PACKAGES and _file(n)))
 
 
 def _file(module: str) -> Path | None:
@@ -94,17 +83,21 @@ def _path(module: str) -> Path:
 
 
 @functools.cache
-def _parsed(module: str) -> ast.Module:
-    """Return the syntax tree of a module without its docstrings."""
+def _read(module: str) -> tuple[tuple[str, ...], str]:
+    """Return what a module imports of the project, and the hash of its syntax tree without docstrings.
+
+    The tree itself is let go: those of all modules are some hundred thousand objects.
+    """
     tree = ast.parse(_path(module).read_text(encoding="utf-8"))
+    names = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             body = node.body
             if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
                 node.body = body[1:]
-    return tree
-
-
-@functools.cache
-def _tree_hash(module: str) -> str:
-    return text_hash(ast.dump(_parsed(module)))
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {a.name for a in node.names}
+    imports = sorted(n for n in names if n.split(".")[0] in PACKAGES and _file(n))
+    return tuple(imports), text_hash(ast.dump(tree))

@@ -16,13 +16,13 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "ROOT", tmp_path)
 
     def version():
-        for cached in (module.code_version, module._imports, module._parsed, module._tree_hash):
+        for cached in (module.code_version, module._read):
             cached.cache_clear()
         return code_version("warehouse.stage")
 
     yield tmp_path, version
     monkeypatch.undo()
-    version_caches = (module.code_version, module._imports, module._parsed, module._tree_hash)
+    version_caches = (module.code_version, module._read)
     for cached in version_caches:
         cached.cache_clear()
 
