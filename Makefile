@@ -30,8 +30,8 @@ check: setup ## Format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-test: setup ## The fast tests
-	$(BIN)/pytest
+test: setup ## The fast tests, on two processors
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 test-slow: setup ## The tests that take minutes: kills, concurrency, the demo as a newcomer runs it
 	$(BIN)/pytest -m slow
