@@ -27,10 +27,10 @@ from deltalake import DeltaTable
 
 import assets.metadata
 import pipeline.run
-import warehouse.releases
 from assets.project import Project, open_project
 from pipeline.cli import main
 from pipeline.execute import Report, curate
+from tests.warehouse.release_home import without_pictures
 from warehouse.curation.identity import prompt_id
 from warehouse.home import Home
 from warehouse.ledger import Commit, Ledger
@@ -240,7 +240,7 @@ def leave_out_what_is_for_people(patch: pytest.MonkeyPatch) -> None:
     For tests that look at tables, decisions and messages alone; test_cli runs the command with all of it.
     """
     patch.setattr(assets.metadata, "_plot", lambda *_: None)
-    patch.setattr(warehouse.releases, "write_card", lambda *_: None)
+    without_pictures(patch)
     patch.setattr(pipeline.run, "open_instance", lambda _: dg.DagsterInstance.ephemeral())
 
 

@@ -9,14 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
+import warehouse.card
 from warehouse.curation.identity import prompt_id
 from warehouse.home import Home
 from warehouse.ledger import CORPUS, Build
 from warehouse.schemas import TABLES
 from warehouse.store import Store
+
+if TYPE_CHECKING:
+    import pytest
 
 POLICY = "policy-one"
 BATCH = "000001-aaaaaaaa"
@@ -56,6 +61,12 @@ PROMPTS = [
     Prompt("Held out and from the exam", split="heldout", reason="heldout", contaminated=True),
     Prompt("An exam question", pool="eval", reason="eval"),
 ]
+
+
+def without_pictures(patch: pytest.MonkeyPatch) -> None:
+    """Let releases be written without pictures, which take longer than all the rest; test_card looks at those."""
+    for name in ("funnel_png", "histogram_png"):
+        patch.setattr(warehouse.card, name, lambda *_, **__: b"a picture")
 
 
 def shaped(table: str, rows: list[dict]) -> pl.DataFrame:

@@ -28,7 +28,8 @@ from warehouse.schemas import TABLES
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path, monkeypatch):
+    small.without_pictures(monkeypatch)
     return small.make(tmp_path / "home")
 
 
