@@ -31,7 +31,7 @@ check: setup ## Format, lint, types, layers
 	$(BIN)/lint-imports --no-cache
 
 test: setup ## The fast tests, on two processors
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2
 
 test-slow: setup ## The tests that take minutes: kills, concurrency, the demo as a newcomer runs it
 	$(BIN)/pytest -m slow

@@ -9,23 +9,26 @@ from hypothesis import settings
 settings.register_profile("preppo", deadline=None)
 settings.load_profile("preppo")
 
-TESTS = Path(__file__).resolve().parent
-REPOSITORY = TESTS.parent
+REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the marks
-def pytest_collection_modifyitems(config, items):
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config, log):
     """Say what stays together where tests run side by side (`make test`).
 
     A file, for what its tests share is then made once. And all tests of the verifiers, one after the other: they hold
     limits of time to account, and look through the processes and files of the whole machine for what was left behind.
+    Marks for `--dist loadgroup` would say the same, but pytest-xdist 3.8 does not see them under pytest 9.2.
     """
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            place = item.path.relative_to(TESTS)
-            together = place.parts[0] if place.parts[0] == "verifiers" else str(place)
-            item.add_marker(pytest.mark.xdist_group(together))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return "verifiers" if file.startswith("tests/verifiers/") else file
+
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")
