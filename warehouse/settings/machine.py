@@ -29,7 +29,7 @@ class EngineSettings(Section):
     workers: Annotated[int, Field(ge=1)] | None = None  # processes for ingest and verification; default: the cores
     base_urls: list[str] = []  # openai: servers of the same model, used as one pool
     api_key_env: str = "OPENAI_API_KEY"  # openai: the variable that holds the key; the key itself stays out of files
-    concurrency: Annotated[int, Field(ge=1, le=65536)] = 64  # openai: requests on their way to each server
+    concurrency: Annotated[int, Field(ge=1, le=65536)] = 256  # openai: requests on their way to each server
     timeout_s: Annotated[float, Field(gt=0.0)] = 600.0  # openai: for one request
     retries: Annotated[int, Field(ge=0, le=1000)] = 8  # openai: of one request, with growing pauses
     compile: bool = False  # transformers: decode through torch.compile; on a CPU it needs a C++ compiler

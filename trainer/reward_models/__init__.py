@@ -1,0 +1,1 @@
+"""Reward models: trained on preference pairs by named recipes, saved as safetensors, and scored with in batches."""
