@@ -108,6 +108,13 @@ class AdaptiveSampler:
         state = self._state or self._rule.replay(self._prompts, self._rewards())
         return self._rule.decisions(state.evidence, str(self._project.settings.adaptive.arm), self._policy_hash)
 
+    def counts(self) -> dict[str, int]:
+        """Return how many prompts competed, and how many of their samples were not needed."""
+        if self._state is None:
+            return {}
+        drawn = self._state.evidence.frame.select(pl.col("full") - pl.col("drawn")).sum().item()
+        return {"prompts_competing": self._prompts.height, "samples_saved": int(drawn or 0)}
+
     def _rewards(self) -> pl.DataFrame:
         """Verify what is new among the competing prompts' samples, and return all their rewards."""
         mine = pl.col("role") == SCORED

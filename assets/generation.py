@@ -52,6 +52,10 @@ class Sampler(Protocol):
         """Return what was decided about prompts meanwhile."""
         ...
 
+    def counts(self) -> dict[str, int]:
+        """Return what to show people beside the rows."""
+        ...
+
 
 @dataclass
 class AllSamples:
@@ -74,6 +78,9 @@ class AllSamples:
 
     def decisions(self) -> pl.DataFrame:
         return pl.DataFrame(schema=DECISIONS.columns)
+
+    def counts(self) -> dict[str, int]:
+        return {}
 
 
 def targets(project: Project, view: Snapshot, batch: str, *, only_read: bool = False) -> pl.DataFrame:

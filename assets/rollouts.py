@@ -58,8 +58,11 @@ def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
 
 def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Written:
     """Import or generate. What a killed run generated is kept: it goes on with the next chunk."""
+    sampled: dict[str, int] = {}
     if build.variant == own_policy_id(run.project.settings.policy):
-        generate(run, view, build, writer, _sampler(run, view, build, writer))
+        sampler = _sampler(run, view, build, writer)
+        generate(run, view, build, writer, sampler)
+        sampled = sampler.counts()
     else:
         _import(run.project, view, build, writer)
     done = writer.written("rollouts").select(
@@ -69,7 +72,7 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
         (pl.col("finish_reason") == "error").sum().alias("errors"),
     )
     counts = {k: int(v or 0) for k, v in done.collect().row(0, named=True).items()}
-    return Written(counts | spent(writer.written("generation").collect()))
+    return Written(counts | sampled | spent(writer.written("generation").collect()))
 
 
 def _sampler(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Sampler:

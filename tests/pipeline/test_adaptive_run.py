@@ -109,6 +109,10 @@ def test_a_part_of_the_samples_selects_what_all_of_them_select(place: Held, monk
     assert competing["n"].min() == 3
     assert competing["n"].max() > 3
 
+    (commit,) = view.of_stage("rollouts")
+    saved = SAMPLES * PROMPTS - competing["n"].sum()
+    assert (commit.counts["prompts_competing"], commit.counts["samples_saved"]) == (PROMPTS, saved)
+
     decided = view.decisions().filter(pl.col("rule") == "adaptive").collect()
     assert set(decided["prompt_id"]) == set(competing["prompt_id"])
     assert set(decided["arm"]) == {"main"}
