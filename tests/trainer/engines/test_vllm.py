@@ -16,7 +16,9 @@ import pytest
 import torch
 
 from trainer.engines.contract import EngineError, Request, Sampling, sample_seed
+from trainer.engines.transformers import TransformersEngine
 from trainer.engines.vllm import VllmEngine
+from trainer.engines.weights import NURSERY
 from trainer.nursery.tasks import generate_tasks
 
 PYTHON = os.environ.get("PREPPO_VLLM_PYTHON")
@@ -195,3 +197,25 @@ def _alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_thought_that_the_template_opens_is_kept_apart(tmp_path, nursery):
+    """The nursery never closes it: all that it says is thought, as the transformers engine has it."""
+    folder = tmp_path / "opened"
+    folder.mkdir()
+    for path in NURSERY.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|assistant|>", "<|assistant|><think>\\n"))
+    asked = [request(t.prompt, temperature=0.0) for t in TASKS[:6]]
+    asked.append(request("3 + 4 =", raw=True, temperature=0.0))
+    started = VllmEngine(str(folder), python=PYTHON, dtype="float32", arguments=ARGUMENTS)
+    try:
+        theirs = by_name(started.generate(asked))
+    finally:
+        started.close()
+    ours = by_name(TransformersEngine(str(folder), device="cpu", dtype="float32").generate(asked))
+    for key, completion in theirs.items():
+        assert (completion.reasoning, completion.response) == (ours[key].reasoning, ours[key].response)
+        assert (completion.reasoning is None) == (key[0] == "3 + 4 ="), "an exact prefix is nobody's thought"
+        assert bool(completion.response) == (key[0] == "3 + 4 =")
