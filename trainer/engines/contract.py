@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ SCORED = "scored"  # the samples that rewards are computed on
 REFERENCE = "reference"  # disjoint samples for best-of-N references, so that a reference never judges itself
 THINK, THOUGHT = "<think>", "</think>"  # the tags around what a reasoning model thinks
 TOO_LONG = "prompt_too_long"  # how the detail of a completion begins whose prompt does not fit the context
+LAST_POSITIONS = 32  # at the end of a completion, for which alternatives are kept: a verdict stands there
 
 
 class EngineError(RuntimeError):
@@ -42,7 +44,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One sample to generate. `raw_text`, where given, is an exact prefix and `messages` are not templated."""
+    """One sample to generate. `raw_text`, where given, is an exact prefix and `messages` are not templated.
+
+    `top_logprobs` asks for so many of the most likely tokens at each of the last positions (`Completion.top_logprobs`).
+    """
 
     prompt_id: str
     role: str
@@ -51,6 +56,20 @@ class Request:
     raw_text: str | None
     seed: int
     sampling: Sampling
+    top_logprobs: int = 0
+
+
+class Position(NamedTuple):
+    """One token that was drawn, and what could have been drawn in its place.
+
+    Attributes:
+        token: the drawn one, as text; a token that is part of a character is whatever its decoder makes of it.
+        top: log-probability of the most likely tokens by their text, of the distribution that `logprob_sum` is of;
+            tokens of the same text are one. The drawn token need not be among them.
+    """
+
+    token: str
+    top: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +85,9 @@ class Completion:
             (temperature 0: of log softmax(logits)); null where it is not known.
         recorded: the sample was imported, not generated here; `recorded_score` is the score it came with.
         detail: why there is no text, as "code: what happened"; null where there is one.
+        top_logprobs: the last positions, `LAST_POSITIONS` at most, in the order of the tokens drawn, the end token and
+            a stop string's tokens included; None where the request asked for none or the engine does not know them.
+            It is not kept in any table.
     """
 
     prompt_id: str
@@ -82,6 +104,7 @@ class Completion:
     recorded: bool
     recorded_score: float | None = None
     detail: str | None = None
+    top_logprobs: tuple[Position, ...] | None = None
 
     @classmethod
     def failed(cls, request: Request, engine: str, detail: str, prompt_tokens: int | None = None) -> Completion:
@@ -114,6 +137,7 @@ class Completion:
         response_tokens: int | None,
         logprob_sum: float | None,
         reasoning: str | None = None,
+        top_logprobs: tuple[Position, ...] | None = None,
     ) -> Completion:
         """Return the completion of a request by a generated text, reasoning split off where it is still inside."""
         response: str | None = text
@@ -132,6 +156,7 @@ class Completion:
             request.seed,
             engine,
             recorded=False,
+            top_logprobs=top_logprobs,
         )
 
 
@@ -155,6 +180,20 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give back what the engine holds: processes, connections, memory. It may be called twice."""
         ...
+
+
+def position(token: str, alternatives: Iterable[tuple[str, float]]) -> Position:
+    """Return a position; the probabilities of alternatives that have the same text are added up."""
+    top: dict[str, float] = {}
+    for text, logprob in alternatives:
+        top[text] = logprob if text not in top else _log_of_sum(top[text], logprob)
+    return Position(token, top)
+
+
+def _log_of_sum(a: float, b: float) -> float:
+    """Return log(exp(a) + exp(b)); NaN where one is."""
+    high = math.nan if math.isnan(a) or math.isnan(b) else max(a, b)
+    return high if not math.isfinite(high) else high + math.log(math.exp(a - high) + math.exp(b - high))
 
 
 def sample_seed(seed: int, prompt_id: str, role: str, sample: int) -> int:

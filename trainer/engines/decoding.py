@@ -11,6 +11,7 @@ one group after the other, with rows leaving and none joining.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ import torch
 from torch.nn.functional import pad
 from transformers.cache_utils import DynamicLayer
 
-from trainer.engines.sampling import Draws, RowSampling, draw
+from trainer.engines.contract import LAST_POSITIONS
+from trainer.engines.sampling import Draws, RowSampling, draw, likeliest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +36,7 @@ class Row:
         room: tokens until max_tokens or the end of the context.
         logprob: sum over `tokens`, as in `Completion.logprob_sum`.
         finish: None until it is finished; then `text` is there.
+        alternatives: tokens and their log-probabilities at the last positions, where the request wants them.
     """
 
     request: Request
@@ -43,6 +46,7 @@ class Row:
     logprob: float = 0.0
     finish: FinishReason | None = None
     text: str = ""
+    alternatives: deque[tuple[list[int], list[float]]] = field(default_factory=lambda: deque(maxlen=LAST_POSITIONS))
 
 
 class Group:
@@ -92,7 +96,16 @@ class Group:
     def draw(self) -> list[tuple[int, float]]:
         """Return each row's next token and its log-probability."""
         self._token, logp = draw(self._logits, self._draws.next(), self._sampling)
+        if most := max(r.request.top_logprobs for r in self.rows):
+            self._note(most)
         return list(zip(self._token.tolist(), logp.tolist(), strict=True))
+
+    def _note(self, most: int) -> None:
+        """Keep the most likely tokens of the rows that want them."""
+        tokens, values = likeliest(self._logits, self._sampling, most)
+        for row, ids, logp in zip(self.rows, tokens.tolist(), values.tolist(), strict=True):
+            if count := row.request.top_logprobs:
+                row.alternatives.append((ids[:count], logp[:count]))
 
     def keep(self, places: list[int]) -> None:
         """Let all rows go but those at these places."""

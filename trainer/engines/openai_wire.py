@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-from trainer.engines.contract import TOO_LONG, Completion, FinishReason, Request
+from trainer.engines.contract import LAST_POSITIONS, TOO_LONG, Completion, FinishReason, Position, Request, position
 
 NAME = "openai"
 REFUSED = "refused"  # how the detail of a completion begins that the server will not give
@@ -51,6 +51,7 @@ class Dialect:
     """What a server understands; all of it, until it says otherwise."""
 
     logprobs: bool = True
+    alternatives: int = 20  # log-probabilities a position, as OpenAI has it
     neutral: bool = True  # top_k and others, which are not OpenAI's own
     seed_bits: int = 63  # 0: none at all
     limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -61,6 +62,8 @@ class Dialect:
         if self.limit == "max_tokens" and "max_completion_tokens" in refusal.message and "max_tokens" in names:
             if _CONTEXT.search(refusal.message) is None:
                 return replace(self, limit="max_completion_tokens")
+        elif self.alternatives and re.search(r"top_logprobs", names):
+            return replace(self, alternatives=5 if self.alternatives > 5 else 0)
         elif self.logprobs and re.search(r"logprobs", names):
             return replace(self, logprobs=False)
         elif self.neutral and re.search(r"\b(top_k|min_p|repetition_penalty)\b", names):
@@ -104,6 +107,7 @@ def body(request: Request, model: str, dialect: Dialect, room: int | None = None
     One sample a request (`n` = 1) with a seed of its own, so that a resumed run, which lacks only some samples of a
     prompt, gets the same texts; servers that cache prefixes compute the prompt once anyway. vLLM and SGLang take seeds
     of 64 bits. Log-probabilities are asked for only where raw ones are those of the distribution sampled from.
+    Completions of a raw text have five alternatives a position at most, as OpenAI has it.
     """
     sampling = request.sampling
     found: dict[str, Any] = {"model": model, "n": 1, "temperature": sampling.temperature}
@@ -119,11 +123,13 @@ def body(request: Request, model: str, dialect: Dialect, room: int | None = None
     if request.raw_text is not None:
         found["prompt"] = request.raw_text
         if logprobs:
-            found["logprobs"] = 0
+            found["logprobs"] = min(request.top_logprobs, dialect.alternatives, 5)
     else:
         found["messages"] = [{"role": role, "content": content} for role, content in request.messages]
         if logprobs:
             found["logprobs"] = True
+            if most := min(request.top_logprobs, dialect.alternatives):
+                found["top_logprobs"] = most
     return json.dumps(found).encode()
 
 
@@ -175,6 +181,7 @@ def completion(request: Request, content: bytes, model: str, aliases: frozenset[
         response_tokens=tokens,
         logprob_sum=_logprob_sum(choice.get("logprobs"), tokens, request),
         reasoning=reasoning,
+        top_logprobs=_positions(choice.get("logprobs"), request),
     )
 
 
@@ -245,6 +252,37 @@ def _logprob_sum(logprobs: object, tokens: int | None, request: Request) -> floa
     if not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
         return None
     return math.fsum(values)
+
+
+def _positions(logprobs: object, request: Request) -> tuple[Position, ...] | None:
+    """Return the last positions, or None where one of them is not what was asked for."""
+    wanted = request.top_logprobs and request.sampling.temperature in (0.0, 1.0)
+    if not wanted or not isinstance(logprobs, dict):
+        return None
+    if request.raw_text is None:
+        rows = logprobs.get("content")
+        rows = [(r.get("token"), r.get("top_logprobs")) if isinstance(r, dict) else None for r in _last(rows)]
+    else:
+        rows = list(zip(_last(logprobs.get("tokens")), _last(logprobs.get("top_logprobs")), strict=False))
+    found = [_position(*row) if row is not None else None for row in rows]
+    known = [p for p in found if p is not None]
+    return tuple(known) if known and len(known) == len(found) else None
+
+
+def _last(rows: object) -> list[Any]:
+    return rows[-LAST_POSITIONS:] if isinstance(rows, list) else []
+
+
+def _position(token: object, top: object) -> Position | None:
+    """Return one position; a value that is no log-probability (NaN, say) is left for the reader to see."""
+    if isinstance(top, list):
+        pairs = [(t.get("token"), t.get("logprob")) if isinstance(t, dict) else (None, None) for t in top]
+    else:
+        pairs = list(top.items()) if isinstance(top, dict) else []
+    known = [(t, float(p)) for t, p in pairs if isinstance(t, str) and isinstance(p, int | float)]
+    if not isinstance(token, str) or not pairs or len(known) < len(pairs):
+        return None
+    return position(token, known)
 
 
 def _line(text: str) -> str:

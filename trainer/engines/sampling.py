@@ -82,6 +82,13 @@ def draw(logits: torch.Tensor, uniform: torch.Tensor, sampling: RowSampling) -> 
     return token, logp.gather(1, token[:, None])[:, 0].double()
 
 
+def likeliest(logits: torch.Tensor, sampling: RowSampling, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the most likely tokens (int64 [rows, count]) and their log-probabilities (float32), as `draw` has them."""
+    logp = torch.log_softmax(logits.float() / sampling.temperature[:, None], dim=-1)
+    values, tokens = logp.topk(min(count, logp.shape[-1]), dim=-1)
+    return tokens, values
+
+
 def _nucleus(weights: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     """Zero all but the smallest set of most likely tokens that holds `top_p` of the mass (ties: lower token id)."""
     ordered, index = weights.sort(dim=-1, descending=True, stable=True)

@@ -16,7 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from trainer.engines.contract import Completion, Request
+from trainer.engines.contract import Completion, Position, Request, position
 from trainer.engines.decoding import Group, Row
 from trainer.engines.prompts import PromptEncoder, PromptError
 from trainer.engines.slots import SlotGroup, Slots
@@ -75,6 +75,7 @@ class TransformersEngine:
         self.model = loaded.to(self.device).eval()
         self.end_tokens = _end_tokens(self.model, self.tokenizer)
         self._pad = int(self.tokenizer.pad_token_id or 0)
+        self._pieces: dict[int, str] = {}
         tiny = sum(p.numel() for p in self.model.parameters()) < _TINY
         self._threads = 1 if tiny and self.device.type == "cpu" else None
         self.decoder = _compiled(self.model, batch_size) if compile else None
@@ -184,7 +185,21 @@ class TransformersEngine:
             prompt_tokens=len(row.prompt),
             response_tokens=len(row.tokens),
             logprob_sum=row.logprob,
+            top_logprobs=self._positions(row) if row.request.top_logprobs else None,
         )
+
+    def _positions(self, row: Row) -> tuple[Position, ...]:
+        drawn = row.tokens[len(row.tokens) - len(row.alternatives) :]
+        return tuple(
+            position(self._piece(token), ((self._piece(i), p) for i, p in zip(ids, logp, strict=True)))
+            for token, (ids, logp) in zip(drawn, row.alternatives, strict=True)
+        )
+
+    def _piece(self, token: int) -> str:
+        """Return the text of one token; the alternatives are much the same ones from row to row."""
+        if token not in self._pieces:
+            self._pieces[token] = str(self.tokenizer.decode([token]))
+        return self._pieces[token]
 
     def close(self) -> None:
         """Give the memory of the weights back."""

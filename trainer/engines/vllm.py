@@ -20,7 +20,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.engines.contract import Completion, EngineError, Request, Sampling
+from trainer.engines.contract import Completion, EngineError, Request, Sampling, position
 from trainer.engines.weights import find_model, fingerprint
 
 if TYPE_CHECKING:
@@ -216,6 +216,7 @@ class _Feed(threading.Thread):
                 "top_p": sampling.top_p,
                 "max_tokens": sampling.max_tokens,
                 "stop": sampling.stop,
+                "top_logprobs": request.top_logprobs,
             }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(message) + "\n")
@@ -256,7 +257,7 @@ class _Feed(threading.Thread):
 
 def _shared(request: Request) -> tuple[Any, ...]:
     """Return what the samples of a prompt have in common."""
-    return request.messages, request.raw_text, request.sampling
+    return request.messages, request.raw_text, request.sampling, request.top_logprobs
 
 
 def _completion(request: Request, answer: Mapping[str, Any], *, processed: bool) -> Completion:
@@ -264,6 +265,7 @@ def _completion(request: Request, answer: Mapping[str, Any], *, processed: bool)
         return Completion.failed(request, NAME, answer["failed"], answer["prompt_tokens"])
     sampling = request.sampling
     known = sampling.top_p == 1.0 if processed else sampling.temperature in (0.0, 1.0)
+    top = answer.get("top")
     return Completion.of_text(
         request,
         NAME,
@@ -272,4 +274,5 @@ def _completion(request: Request, answer: Mapping[str, Any], *, processed: bool)
         prompt_tokens=answer["prompt_tokens"],
         response_tokens=answer["tokens"],
         logprob_sum=answer["logprob"] if known else None,
+        top_logprobs=tuple(position(token, pairs) for token, pairs in top) if known and top else None,
     )

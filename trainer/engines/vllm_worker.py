@@ -22,7 +22,7 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
-from trainer.engines.contract import Request, Sampling
+from trainer.engines.contract import LAST_POSITIONS, Request, Sampling
 from trainer.engines.prompts import PromptEncoder, PromptError
 
 AHEAD = 4
@@ -97,8 +97,8 @@ class Worker:
             "max_tokens": self._prompts.room(prompt, request),
             "stop": list(sampling.stop) or None,
             "detokenize": bool(sampling.stop) or self._decoder is None,
-            "logprobs": 0,
-            "flat_logprobs": True,
+            "logprobs": request.top_logprobs,
+            "flat_logprobs": not request.top_logprobs,
             "output_kind": self._final,
             "skip_clone": True,  # nobody else has these parameters
         }
@@ -122,8 +122,19 @@ class Worker:
                 prompt_tokens=len(output.prompt_token_ids),
                 tokens=len(sample.token_ids),
                 logprob=sample.cumulative_logprob,
+                top=self._top(sample) if isinstance(sample.logprobs, list) else None,
             )
         self._out.flush()
+
+    def _top(self, sample: Any) -> list[Any]:
+        """Return the last positions, each as the drawn token and the pairs of token and log-probability."""
+        piece = self._prompts.tokenizer.decode
+        drawn = list(sample.token_ids)[-LAST_POSITIONS:]
+        rows = sample.logprobs[len(sample.logprobs) - len(drawn) :]
+        return [
+            (piece([token]), [(piece([i]), found.logprob) for i, found in row.items()])
+            for token, row in zip(drawn, rows, strict=True)
+        ]
 
     def _text(self, prompt: list[int], sample: Any) -> str:
         """Decode after the end of the prompt, since some decoders drop the first blank of what they are given."""
@@ -140,7 +151,7 @@ class Worker:
 def _request(found: dict[str, Any]) -> Request:
     sampling = Sampling(found["temperature"], found["top_p"], found["max_tokens"], tuple(found["stop"]))
     turns = tuple((role, content) for role, content in found["messages"])
-    return Request("", "", 0, turns, found["raw_text"], found["seed"], sampling)
+    return Request("", "", 0, turns, found["raw_text"], found["seed"], sampling, found.get("top_logprobs", 0))
 
 
 def serve(worker: Worker, lines: queue.SimpleQueue[bytes]) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from trainer.reward_models.features import FeatureCache
+    from trainer.reward_models.features import TrunkCache
     from trainer.reward_models.model import RewardModel
     from trainer.reward_models.pairs import Pair
     from trainer.reward_models.recipes import Recipe
@@ -31,7 +31,7 @@ def train_members(
     folder: Path | None = None,
     *,
     meta: MetaGroups = (),
-    cache: FeatureCache | None = None,
+    cache: TrunkCache | None = None,
 ) -> list[Trained]:
     """Train so many reward models on the same pairs, each with a seed and so an order of its own (the paper: 10).
 

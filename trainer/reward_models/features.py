@@ -1,7 +1,8 @@
-"""Pooled features of a trunk that is not trained: computed once a text, by length, and kept."""
+"""Tokens and pooled features of a trunk that is not trained: computed once a text, by length, and kept."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,13 +13,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trainer.reward_models.network import RewardNetwork
-    from trainer.reward_models.pairs import Encoded
+    from trainer.reward_models.pairs import Encoded, Known
 
-FeatureCache = dict[tuple[int, ...], torch.Tensor]  # tokens -> features [width], of one trunk alone
+
+@dataclass
+class TrunkCache:
+    """What trainings on one and the same trunk share.
+
+    Attributes:
+        texts: conversations as tokens.
+        features: tokens -> features [width], where the trunk is frozen.
+    """
+
+    texts: Known = field(default_factory=dict)
+    features: dict[tuple[int, ...], torch.Tensor] = field(default_factory=dict)
 
 
 def pooled_features(
-    network: RewardNetwork, rows: Sequence[Encoded], pad: int, size: int, cache: FeatureCache | None = None
+    network: RewardNetwork, rows: Sequence[Encoded], pad: int, size: int, cache: TrunkCache | None = None
 ) -> torch.Tensor:
     """Return the pooled features of conversations, [n, width], in float32 on the CPU.
 
@@ -29,7 +41,7 @@ def pooled_features(
         size: conversations that are computed at a time.
         cache: of the same trunk, from earlier calls; what is new is added.
     """
-    known: FeatureCache = {} if cache is None else cache
+    known = {} if cache is None else cache.features
     new = sorted({tuple(r.tokens): r for r in rows if tuple(r.tokens) not in known}.items(), key=lambda x: len(x[0]))
     network.eval()
     with torch.no_grad():

@@ -60,13 +60,22 @@ class ConversationEncoder:
         plain: write turns as "role: content" lines, for trunks without a chat template; None: where an encoder (such as
             BERT) has none.
         causal: the trunk is no encoder.
+        known: conversations that were encoded before, in the same way; new ones are added.
 
     Raises:
         ConversationError: a causal trunk has no chat template, and `plain` was not asked for.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int, *, plain: bool | None = None, causal: bool = True) -> None:
-        self.tokenizer, self.max_length = tokenizer, max_length
+    def __init__(
+        self,
+        tokenizer: Any,
+        max_length: int,
+        *,
+        plain: bool | None = None,
+        causal: bool = True,
+        known: Known | None = None,
+    ) -> None:
+        self.tokenizer, self.max_length, self._known = tokenizer, max_length, known
         has_template = bool(tokenizer.chat_template)
         if plain is None and causal and not has_template:
             msg = "chat_template: the tokenizer has none; use an instruct model, or plain = true"
@@ -79,17 +88,23 @@ class ConversationEncoder:
         Raises:
             ConversationError: it is too long, or the chat template refuses it.
         """
-        prompt, whole = self._texts(messages, response)
-        if self.plain:
-            tokens = self.tokenizer(whole, verbose=False)["input_ids"]
-            found = Encoded(list(tokens), len(self.tokenizer(prompt, verbose=False)["input_ids"]))
-        else:  # the response is tokenised by itself, so that its tokens do not depend on what comes before
-            parts = [self.tokenizer(t, add_special_tokens=False, verbose=False)["input_ids"] for t in (prompt, whole)]
-            found = Encoded([*parts[0], *parts[1]], len(parts[0]))
+        known = None if self._known is None else self._known.get((messages, response))
+        found = known or self._encode(messages, response)
+        if self._known is not None:
+            self._known[messages, response] = found
         if len(found.tokens) > self.max_length:
             msg = f"too_long: {len(found.tokens)} tokens, and max_length is {self.max_length}"
             raise ConversationError(msg)
         return found
+
+    def _encode(self, messages: Messages, response: str) -> Encoded:
+        prompt, whole = self._texts(messages, response)
+        if self.plain:
+            tokens = self.tokenizer(whole, verbose=False)["input_ids"]
+            return Encoded(list(tokens), len(self.tokenizer(prompt, verbose=False)["input_ids"]))
+        # The response is tokenised by itself, so that its tokens do not depend on what comes before.
+        parts = [self.tokenizer(t, add_special_tokens=False, verbose=False)["input_ids"] for t in (prompt, whole)]
+        return Encoded([*parts[0], *parts[1]], len(parts[0]))
 
     def _texts(self, messages: Messages, response: str) -> tuple[str, str]:
         """Return the prompt, and the response with its end (plain: the whole)."""
@@ -108,6 +123,9 @@ class ConversationEncoder:
             msg = "chat_template: with a response it does not begin as it does without one"
             raise ConversationError(msg)
         return prompt, whole[len(prompt) :]
+
+
+Known = dict[tuple[Messages, str], Encoded]
 
 
 @dataclass(frozen=True)

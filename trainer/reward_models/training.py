@@ -11,7 +11,7 @@ import torch
 from transformers import AutoTokenizer
 
 from trainer.engines.weights import find_model, fingerprint
-from trainer.reward_models.features import FeatureCache, pooled_features
+from trainer.reward_models.features import TrunkCache, pooled_features
 from trainer.reward_models.heads import Head
 from trainer.reward_models.loop import CHECKPOINT, Loop, TrainingError, batches
 from trainer.reward_models.losses import gaussian_nll, labelled_targets, meta_difference, sampled_mse
@@ -76,7 +76,7 @@ def train(
     *,
     meta: MetaGroups = (),
     told: Told = _silent,
-    cache: FeatureCache | None = None,
+    cache: TrunkCache | None = None,
 ) -> Trained:
     """Train a reward model.
 
@@ -91,7 +91,7 @@ def train(
         folder: where checkpoints are kept; None: nowhere.
         meta: unlabelled responses of the policy, for MetaRM.
         told: is told of every step.
-        cache: features of this trunk from other trainings on it, where it is frozen.
+        cache: of this trunk, tokenizer, length and rendering, from other trainings; they share what they compute.
 
     Raises:
         TrainingError: no pair can be learnt from, or a loss is not finite.
@@ -106,7 +106,10 @@ def train(
     tokenizer: Any = AutoTokenizer.from_pretrained(source)
     first = replace(recipe, head="linear", heads=1) if recipe.second_stage else recipe
     network = build_network(source, first, dtype_of(settings.dtype, device)).to(device)
-    encoder = ConversationEncoder(tokenizer, settings.max_length, plain=settings.plain, causal=network.causal)
+    known = None if cache is None else cache.texts
+    encoder = ConversationEncoder(
+        tokenizer, settings.max_length, plain=settings.plain, causal=network.causal, known=known
+    )
     usable, excluded = encode_pairs(treated(list(pairs), recipe), encoder)
     if not usable:
         msg = f"none of {len(pairs)} pairs can be learnt from: {excluded}"
@@ -148,7 +151,7 @@ class _Run:
         folder: Path | None,
         identity: str,
         told: Told,
-        cache: FeatureCache | None,
+        cache: TrunkCache | None,
     ) -> None:
         self.cache = cache
         self.network, self.recipe, self.settings, self.pairs = network, recipe, settings, pairs

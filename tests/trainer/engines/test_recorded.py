@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from dataclasses import astuple
+from operator import attrgetter
 
 import polars as pl
 import pytest
@@ -258,7 +258,8 @@ def test_both_ways_give_the_same_rows():
     straight = engine.frame_for(["q", "p", "p", "unknown"])
     conform(ROLLOUTS, straight)
     requests = asked((p, role, n) for p in "pq" for role in ("scored", "reference") for n in range(9))
-    objects = pl.DataFrame([astuple(c) for c in engine.generate(requests)], schema=straight.schema, orient="row")
+    row = attrgetter(*straight.columns)
+    objects = pl.DataFrame([row(c) for c in engine.generate(requests)], schema=straight.schema, orient="row")
     assert objects.sort("prompt_id", "role", "sample").equals(straight)
     assert len(straight) == 5
     assert set(straight["engine"]) == {"recorded"}

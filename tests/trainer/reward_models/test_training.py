@@ -15,6 +15,7 @@ from transformers import BertConfig, BertModel, LlamaForSequenceClassification, 
 from trainer.engines.weights import NURSERY, ModelError
 from trainer.reward_models import loop
 from trainer.reward_models.ensemble import train_members, votes
+from trainer.reward_models.features import TrunkCache
 from trainer.reward_models.loop import CHECKPOINT, TrainingError
 from trainer.reward_models.model import RewardModel, load_reward_model, save_reward_model
 from trainer.reward_models.pairs import ConversationError, Pair
@@ -296,7 +297,7 @@ def test_low_rank_adapters_learn_and_are_merged_when_saved(tmp_path: Path) -> No
 
 def test_votes_of_members_and_of_heads(tmp_path: Path) -> None:
     pairs = style(24, 16)
-    members = train_members(pairs, "nursery", RECIPES["bt"], FROZEN, 3, cache={})
+    members = train_members(pairs, "nursery", RECIPES["bt"], FROZEN, 3, cache=TrunkCache())
     assert len({tuple(m.losses) for m in members}) == 3, "each has an order of its own"
     models = [saved(m, "bt", tmp_path / str(i)) for i, m in enumerate(members)]
     heads = saved(train(pairs, "nursery", RECIPES["heads"], FROZEN), "heads", tmp_path / "heads")
