@@ -337,16 +337,18 @@ SIZES = [
     said("a megabyte of backslashes", "5", "\\" * LONG),
     said("a megabyte of boxes", "7", r"\boxed{5} " * (LONG // 10), WRONG),
 ]
+SLACK = 4  # tests run side by side, and a busy machine is slow, not wrong
 CASES = [*SPRAYING, *HEDGING, *NO_ANSWERS, *UNEVALUATED, *ECHOES, *PRECISION, *UNITS, *LOOKALIKES, *BOMBS, *SIZES]
 
 
 @pytest.mark.parametrize(("gold", "response", "prompt", "expected"), CASES)
 def test_no_false_accept_within_the_budget(pool, gold, response, prompt, expected):
+    budget = SLACK * VERIFIER.budget_s
     started = time.perf_counter()
-    (verdict,) = pool.verify([Task("math", response, json.dumps(gold), prompt)])
+    (verdict,) = pool.verify([Task("math", response, json.dumps(gold), prompt, budget_s=budget)])
     assert verdict.status is expected, verdict
     assert verdict.score == 0
-    assert time.perf_counter() - started < VERIFIER.budget_s
+    assert time.perf_counter() - started < budget
 
 
 # What the cases above must not cost: the same answers given honestly.
