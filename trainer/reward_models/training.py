@@ -101,6 +101,8 @@ def train(
     """
     _refuse(recipe, settings, meta)
     source = find_model(trunk)
+    if cache is None and settings.tune == "frozen":
+        cache = TrunkCache()  # both stages look at the same features
     torch.manual_seed(settings.seed)
     device = torch.device(device_of(settings.device))
     tokenizer: Any = AutoTokenizer.from_pretrained(source)
