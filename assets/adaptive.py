@@ -4,6 +4,9 @@ The prompts that compete are those that the arm may select, and that a rule veri
 way. All others get all their samples: evaluation and held-out prompts are measured, original ones are trained on
 anyway, and what a model scores is scored later. All reference samples are drawn: they are no part of a score.
 
+Sampling does not know which golds will turn out suspect: where an arm drops those, the boundary that is sampled lies as
+many prompts too low as there are, and with few answers a gold looks suspect sooner.
+
 A batch is looked at by itself, as if the arm selected its fraction of it: what other batches hold may change, and
 samples that were drawn because of them would depend on the order of runs. The selection then ranks all batches together
 by what is expected of each prompt (`warehouse.curation.expected`).
@@ -25,6 +28,7 @@ from trainer.engines import REFERENCE, SCORED
 from verifiers.hybrid import route
 from warehouse.curation.adaptive import Adaptive, Replay
 from warehouse.curation.expected import OF_PASSES
+from warehouse.curation.quantise import UNITS, quantise
 from warehouse.ledger import Build
 from warehouse.settings import outcome_hash
 
@@ -87,7 +91,7 @@ class AdaptiveSampler:
         self._rule, self._policy_hash = rule_of(run.project), build.policy_hash
         self._prompts = competing(run.project, view, build.batch, wanted)
         self._others = wanted.join(self._prompts, on="prompt_id", how="anti")
-        scores = Build("sampling", build.batch, {"rollouts": build.build_id}, "", "", variant=build.variant)
+        scores = Build("sampling", build.batch, {"rollouts": writer.rows_id}, "", "", variant=build.variant)
         self._verdicts = run.project.store.writer(scores, run.run_id, view)
         self._state: Replay | None = None
 
@@ -125,7 +129,8 @@ class AdaptiveSampler:
         threshold = self._project.settings.reward.pass_threshold
         if threshold is None or self._rule.rule not in OF_PASSES:
             return rewards
-        return rewards.with_columns((pl.col("reward") >= threshold).cast(pl.Float64))
+        passed = quantise(pl.col("reward")) >= round(threshold * UNITS)  # as `difficulty` has it
+        return rewards.with_columns(passed.cast(pl.Float64).alias("reward"))
 
 
 def most_samples(project: Project, compete: int, others: int) -> int:

@@ -35,6 +35,7 @@ class Chunks:
         self._waiting: list[Completion] = []
         self._number = int(writer.written("generation").select(pl.len()).collect().item())
         self.samples = self.response_tokens = 0
+        self._told = False  # the account of the chunk is written, its rows are not
         self.begin()
 
     def begin(self) -> None:
@@ -67,7 +68,10 @@ class Chunks:
             pl.lit(self._run_id).alias("run_id"),
         )
         # What was spent is written first: a kill between the two loses samples, and the account still tells of them.
-        self._writer.append("generation", account.cast(pl.Schema(GENERATION.columns)))
+        if not self._told:
+            self._writer.append("generation", account.cast(pl.Schema(GENERATION.columns)))
+            self._told = True
         self._writer.append("rollouts", rows)
+        self._told = False
         self._number += 1
         self._waiting = []

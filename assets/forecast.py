@@ -46,6 +46,8 @@ def outstanding(project: Project, view: Snapshot, batch: str) -> Work | None:
         return None
     unread = bool(unread_imports(project))
     wanted = targets(project, view, batch, only_read=unread)
+    if wanted.is_empty():
+        return None
     # Which build will be written is known only where its inputs can be told, that is, where all files were read.
     build = None if unread else next((b for b in rollouts.builds(project, view, batch) if b.variant == own), None)
     if build is not None and view.is_current(build):
@@ -54,7 +56,8 @@ def outstanding(project: Project, view: Snapshot, batch: str) -> Work | None:
     have = have.filter(pl.col("detail").is_null() | pl.col("detail").str.starts_with(TOO_LONG))
     missing = _missing(project, wanted, have)
     if project.settings.adaptive.arm is not None:
-        missing = _at_most(project, missing, competing(project, view, batch, wanted))
+        mine = have.filter(pl.col("build_id").str.starts_with(build.build_id if build is not None else "none"))
+        missing = _at_most(project, missing, competing(project, view, batch, wanted), mine)
     system = len(policy.system_prompt or "")
     chars = pl.coalesce(
         pl.col("raw_text").str.len_chars(),
@@ -88,12 +91,20 @@ def _missing(project: Project, wanted: pl.DataFrame, have: pl.LazyFrame) -> pl.D
     return pl.concat(left).group_by("prompt_id", "role").agg(pl.col("samples").sum().cast(pl.Float64))
 
 
-def _at_most(project: Project, missing: pl.DataFrame, compete: pl.DataFrame) -> pl.DataFrame:
-    """Return what is missing at most where samples are drawn adaptively: the budget, even over those that compete."""
+def _at_most(
+    project: Project, missing: pl.DataFrame, compete: pl.DataFrame, drawn_before: pl.LazyFrame
+) -> pl.DataFrame:
+    """Return what is missing at most where samples are drawn adaptively: the budget, even over those that compete.
+
+    What this very build has drawn before it was broken off is no longer asked for. What other builds have may be: their
+    samples need not be those that its rounds ask for.
+    """
     scored = missing.filter(pl.col("role") == SCORED).join(compete, on="prompt_id", how="semi")
     samples = compete.height * project.settings.policy.samples
-    there = samples - int(scored["samples"].sum())
-    left = max(0, rule_of(project).budget(compete.height, samples) - there)
+    mine = drawn_before.filter(pl.col("role") == SCORED).join(compete.lazy(), on="prompt_id", how="semi")
+    there = int(mine.select(pl.len()).collect().item())
+    budget = rule_of(project).budget(compete.height, samples) if compete.height else 0
+    left = min(max(0, budget - there), int(scored["samples"].sum()))
     drawn = scored.with_columns(samples=pl.lit(left / max(1, scored.height), pl.Float64)) if left else scored.clear()
     return pl.concat([missing.join(scored, on=["prompt_id", "role"], how="anti"), drawn])
 

@@ -104,8 +104,9 @@ def requests(
 
 
 def _inside(rows: pl.DataFrame) -> pl.Expr:
-    """Return the range of prompts that some sorted rows are in, which lets a reader pass over the rest of a file."""
-    return pl.col("prompt_id").is_between(pl.lit(rows["prompt_id"][0]), pl.lit(rows["prompt_id"][-1]))
+    """Return what is of the prompts of some sorted rows; their range lets a reader pass over the rest of a file."""
+    within = pl.col("prompt_id").is_between(pl.lit(rows["prompt_id"][0]), pl.lit(rows["prompt_id"][-1]))
+    return within & pl.col("prompt_id").is_in(rows["prompt_id"].unique().to_list())
 
 
 class Asked:

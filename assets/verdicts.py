@@ -84,17 +84,23 @@ def verify(project: Project, view: Snapshot, rollouts: pl.LazyFrame, writer: Sta
     """
     known = available()
     asked = golds(project, view, writer.build.batch).frame.filter(pl.col("verifier").is_in(list(known)))
-    tasks = rollouts.join(asked, on="prompt_id", how="inner").filter(pl.col("response").is_not_null())
+    tasks = rollouts.join(asked, on="prompt_id", how="inner")
+    answered = pl.col("response").is_not_null()
     done = writer.written("verdicts").select(KEY)
-    todo = tasks.select(KEY).join(done, on=KEY, how="anti")
-    sizes = todo.group_by("prompt_id").agg(pl.len().alias("rows")).sort("prompt_id").collect()
+    # Only the keys of all tasks are held: the engine that streams lets each part of the texts go.
+    keys = tasks.filter(answered).select(KEY).collect(engine="streaming")
+    todo = keys.join(done.collect(), on=KEY, how="anti")
+    sizes = todo.group_by("prompt_id").agg(pl.len().alias("rows")).sort("prompt_id")
     before = writer.of_others("verdicts").filter(pl.col("status").is_in(UNDECIDED).not_())
-    total = int(tasks.select(pl.len()).collect().item())
+    total = keys.height
     finished = total - int(sizes["rows"].sum())
     with _pool(project) as pool:
         for first, last in _ranges(sizes):
             inside = pl.col("prompt_id").is_between(pl.lit(first), pl.lit(last))
-            chunk = tasks.filter(inside).join(done.filter(inside), on=KEY, how="anti").sort(KEY).collect()
+            # A round of adaptive sampling has few prompts between the first and the last; the texts of others stay out.
+            ids = sizes.filter(inside)["prompt_id"].to_list()
+            inside &= pl.col("prompt_id").is_in(ids)
+            chunk = tasks.filter(inside).collect().filter(answered).join(todo, on=KEY, how="semi").sort(KEY)
             old = before.filter(inside).sort("build_id").unique([*KEY, "task_id"], keep="first").collect()
             writer.append("verdicts", _verify(chunk, old, known, pool, project.settings.reward.budget_s))
             finished += chunk.height

@@ -208,6 +208,11 @@ class StageWriter:
         return self._store.snapshot() if self._view is None else self._view
 
     @property
+    def rows_id(self) -> str:
+        """Return what marks the rows of this build in the tables."""
+        return self._rows
+
+    @property
     def previous(self) -> Commit | None:
         """Return the live commit that this build will replace."""
         return self._previous

@@ -206,6 +206,18 @@ def test_a_changed_verifier_asks_for_nothing_twice(place: Held, monkeypatch: pyt
     assert drawn(place).equals(some)
 
 
+def test_a_plan_reckons_with_other_rounds_than_before(place: Held) -> None:
+    place.roll()
+    place.selection = place.selection | {"fraction": 0.5}
+    place.prepare()
+    planned = sum(w["samples"] for w in numbers(place)["work"])
+    place.roll("two")
+    assert 0 < len(place.engine.asked) <= planned
+    place.policy["pools"] = ["original"]
+    place.prepare()
+    assert numbers(place)["work"] == [], "samples are there, and none is wanted"
+
+
 def test_explain_tells_when_sampling_stopped(place: Held) -> None:
     assert place.run().exit_code == 0
     one = next(iter(chosen(place)))

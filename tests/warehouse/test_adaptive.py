@@ -354,6 +354,28 @@ def test_failures_are_not_scores():
     assert set(reasons["prompt_id"]) >= {ident(0), ident(1), ident(2)}
 
 
+def test_one_graded_sample_of_each_prompt_settles_nothing():
+    random = np.random.default_rng(7)
+    rewards = rewards_of(random.random((40, 16)).round(3).tolist())
+    rule = Adaptive(fraction=0.2, first=1, budget_share=0.5)
+    first = rule.replay(prompts_of(["g"] * 40, 16), rewards.filter(pl.col.sample < 1))
+    assert first.evidence.frame["drawn"].to_list() == [1] * 40
+    assert first.plan.height > 0, "more is asked for"
+    assert rule.judge(first.evidence)["open"].any()
+
+
+def test_graded_rewards_leave_pass_rates_of_their_group_alone():
+    random = np.random.default_rng(8)
+    rates = (random.random((30, 16)) < random.random(30)[:, None]).astype(float).tolist()
+    prompts, rewards = prompts_of(["g"] * 31, 16), rewards_of([*rates, [0.5] * 16])
+    rule = Adaptive(rule="learnability", fraction=0.2, budget_share=0.6)
+    done = rule.replay(prompts, rewards)
+    drawn = dict(done.evidence.frame.select("prompt_id", "drawn").iter_rows())
+    assert drawn[ident(30)] == 3
+    assert sum(drawn.values()) > 31 * 3 + 20
+    assert rule.decisions(done.evidence, "main", "p")["detail"].null_count() == 0
+
+
 def test_what_cannot_be_scored_is_left_alone():
     """Samples that the token limit cuts are the dearest ones: seven of them are enough to know."""
     random = np.random.default_rng(2)

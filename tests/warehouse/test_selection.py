@@ -494,3 +494,20 @@ def test_a_pass_threshold_makes_passes_for_rules_that_look_at_them():
     scores = select(frame(*rows), ArmSettings(rule="pre_ppo", fraction=1.0), SETTINGS)["score"]
     assert passes.is_between(-0.25, -0.2).all()
     assert scores.is_between(0.64, 0.66).all()
+
+
+@pytest.mark.parametrize("rule", ["learnability", "band"])
+def test_graded_rewards_do_not_keep_others_of_their_group_from_being_ranked(rule):
+    graded = saved(500, 2, 4) | {"binary": False, "pass_rate": None, "learnability": None, "mean": 0.4, "variance": 0.1}
+    rows = [saved(i, 2 + i % 2, 4) for i in range(9)] + [saved(100, 0, 30)]
+    got = select(frame(*rows, graded), ArmSettings(rule=rule, fraction=0.5), SETTINGS)
+    assert got.filter(pl.col("reason") == rule).height > 0
+    assert got.filter("selected")["score"].null_count() == 0
+    assert reasons(got)[500] == "not_applicable"
+
+
+def test_least_samples_are_asked_of_all_samples_and_not_of_those_drawn():
+    rows = [saved(i, i % 4, 3) for i in range(8)]
+    got = select(frame(*rows), ArmSettings(min_samples=16), SETTINGS)
+    assert "unscored" not in set(got["reason"])
+    assert set(select(frame(*rows), ArmSettings(min_samples=33), SETTINGS)["reason"]) == {"unscored"}

@@ -55,7 +55,7 @@ from scipy.special import betaincc  # type: ignore[import-untyped]  # ships no t
 from warehouse.curation.apportion import apportion, exact, round_half_up
 from warehouse.curation.beliefs import TINY
 from warehouse.curation.evidence import Evidence
-from warehouse.curation.expected import DIGITS, beliefs_of, edge_of
+from warehouse.curation.expected import DIGITS, OF_PASSES, beliefs_of, edge_of
 from warehouse.schemas import DECISIONS
 from warehouse.settings.model import ADAPTIVE_RULES
 
@@ -182,8 +182,12 @@ class Adaptive:
         quota = apportion(round_half_up(exact(self.fraction) * sum(size.values())), size)
         columns = {c: np.full(frame.height, np.nan) for c in ("reward", "score", "threshold", "certainty", "worth")}
         keep, inside = np.zeros(frame.height, np.bool_), np.zeros(frame.height, np.bool_)
+        of_rule = frame["binary"].to_numpy() if self.rule in OF_PASSES else np.ones(frame.height, np.bool_)
+        columns["certainty"][rankable & ~of_rule], columns["worth"][rankable & ~of_rule] = 1.0, 0.0
         for name in size:
-            rows = np.flatnonzero(rankable & (group == name))
+            rows = np.flatnonzero(rankable & of_rule & (group == name))
+            if not len(rows):
+                continue
             view = self._view(frame[rows], quota[name])
             keep[rows], inside[rows] = view.pop("keep").astype(np.bool_), view.pop("inside").astype(np.bool_)
             for column, values in view.items():

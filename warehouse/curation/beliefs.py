@@ -185,7 +185,10 @@ class MomentBeliefs:
         n, some = scored.astype(np.float64), scored > 0
         freedom = np.maximum(n - 1, 0.0)
         squares = np.where(some, n * variance, 0.0)
-        pooled = squares.sum() / max(freedom.sum(), 1.0)
+        # With one sample each nothing is known of the spread within a prompt: all of it may be that.
+        pooled = (
+            squares.sum() / freedom.sum() if freedom.sum() > 0 else float(np.var(mean[some])) if some.any() else 0.0
+        )
         own = (PRIOR_PROMPTS * pooled + squares) / (PRIOR_PROMPTS + freedom)
         m, between = _normal_prior(np.where(some, mean, 0.0)[some], (own / np.maximum(n, 1.0))[some])
         noise = own / np.maximum(n, 1.0)

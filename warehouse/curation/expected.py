@@ -85,7 +85,9 @@ def expected(frame: pl.DataFrame, arm: ArmSettings) -> pl.DataFrame:
     evidence = _evidence(frame, arm.rule).with_row_index("place")
     score, all_zero = np.full(frame.height, np.nan), np.zeros(frame.height, np.bool_)
     inside: NDArray[np.bool_] = np.ones(frame.height, np.bool_)
-    for group in evidence.partition_by("group"):
+    # Rules for pass rates say nothing of other rewards, and those of their group all the same.
+    ranked = evidence.filter("binary") if arm.rule in OF_PASSES else evidence
+    for group in ranked.partition_by("group"):
         beliefs = beliefs_of(group, arm.rule, arm.band)
         if beliefs is None:
             continue

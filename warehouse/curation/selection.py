@@ -116,7 +116,10 @@ def _read(
 def _standing(arm: ArmSettings, settings: RewardSettings) -> pl.Expr:
     """Return the reason that needs no ranking, or null for a prompt that is ranked."""
     scored = pl.col.scored.fill_null(0)
-    enough = (scored >= arm.min_samples) & (scored >= settings.min_scored_share * pl.col.samples.fill_null(0))
+    samples = pl.col.samples.fill_null(0)
+    # Where samples were saved, as many would be scored of all of them as of those that were drawn.
+    enough = scored * pl.max_horizontal(samples, pl.col.full.fill_null(0)) >= arm.min_samples * samples
+    enough &= scored >= settings.min_scored_share * samples
     suspect = pl.lit(arm.drop_suspect_golds) & pl.col.suspect_gold
     return (
         pl.when(pl.col.pool == "eval")
