@@ -103,7 +103,7 @@ class AdaptiveSampler:
         policy, begun = self._project.settings.policy, self._state is not None
         self._state = self._rule.replay(self._prompts, self._rewards(), self._state)
         scored = self._state.plan.select("prompt_id", pl.lit(SCORED).alias("role"), "start", "extra")
-        parts = [scored.cast(PLAN)]  # type: ignore[arg-type]
+        parts = [scored.cast(PLAN)]
         if not begun:
             parts += [whole(self._others, policy), whole(self._prompts, policy, (REFERENCE,))]
         return in_order(pl.concat(parts))

@@ -82,7 +82,7 @@ def _truncation_share(_run: Run, written: Written, writer: StageWriter) -> Findi
     told = [f"{d}: {s:.1%} of {n:,} samples" for d, n, s in shares.iter_rows() if s > MOST_TRUNCATED]
     by = f"policy.max_tokens = {limit}" if limit else "the token limit of the recorded rollouts"
     detail = f"cut by {by}: {'; '.join(told)}" if told else ""
-    return Finding(not told, shares["share"].max() or 0.0, MOST_TRUNCATED, detail)  # type: ignore[arg-type]
+    return Finding(not told, shares["share"].max() or 0.0, MOST_TRUNCATED, detail)  # type: ignore[arg-type]  # a float
 
 
 def _failure_is_no_score(_run: Run, _written: Written, writer: StageWriter) -> Finding:

@@ -24,12 +24,7 @@ if TYPE_CHECKING:
     from warehouse.store import Snapshot, StageWriter
 
 KEY = ["prompt_id", "role", "sample"]
-PLAN: dict[str, pl.DataType | type[pl.DataType]] = {
-    "prompt_id": pl.String,
-    "role": pl.String,
-    "start": pl.Int64,
-    "extra": pl.Int64,
-}
+PLAN = pl.Schema({"prompt_id": pl.String, "role": pl.String, "start": pl.Int64, "extra": pl.Int64})
 SPELLED_OUT = 200_000  # samples at a time
 # The most that a chat template adds: it may bring a system prompt of its own, and marks every turn.
 _TEMPLATE_TOKENS, _TURN_TOKENS = 64, 16
@@ -39,7 +34,7 @@ def whole(prompts: pl.DataFrame, policy: PolicySettings, roles: tuple[str, ...] 
     """Return the plan of all samples that the policy has of some prompts (prompt_id), in some roles."""
     counts = {SCORED: policy.samples, REFERENCE: policy.reference_samples}
     parts = [prompts.select("prompt_id", role=pl.lit(r), start=pl.lit(0), extra=pl.lit(counts[r])) for r in roles]
-    plan = pl.concat([pl.DataFrame(schema=PLAN), *(p.cast(PLAN) for p in parts)])  # type: ignore[arg-type]
+    plan = pl.concat([pl.DataFrame(schema=PLAN), *(p.cast(PLAN) for p in parts)])
     return in_order(plan.filter(pl.col("extra") > 0))
 
 

@@ -10,7 +10,7 @@ from assets.stages import Run
 EARLIER_TAG = "preppo/earlier_runs"  # ids of the runs that the same command started before this one
 
 
-class PreppoResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+class PreppoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it wants none
     """A project: settings file and home.
 
     Attributes:

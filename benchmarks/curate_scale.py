@@ -36,7 +36,7 @@ import numpy as np
 import polars as pl
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(REPOSITORY))  # run by path, also by itself: what comes next is found only after this
 
 from warehouse.curation.curriculum import curriculum  # noqa: E402
 from warehouse.curation.difficulty import difficulty  # noqa: E402

@@ -64,7 +64,7 @@ def votes(models: Iterable[RewardModel], pairs: Sequence[Pair]) -> pl.DataFrame:
         for pair, chosen, rejected in zip(pairs, scored[::2], scored[1::2], strict=True):
             for h in range(heads):
                 known = chosen.mean is not None and rejected.mean is not None
-                value = chosen.mean[h] - rejected.mean[h] if known else None  # type: ignore[index]
+                value = chosen.mean[h] - rejected.mean[h] if known else None  # type: ignore[index]  # known
                 rows.append((pair.pair_id, before + h, value))
         before += heads
     return pl.DataFrame(rows, schema=VOTES, orient="row")

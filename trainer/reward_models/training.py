@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from trainer.engines.weights import find_model, fingerprint
 from trainer.reward_models.features import TrunkCache, pooled_features
 from trainer.reward_models.heads import Head
-from trainer.reward_models.loop import CHECKPOINT, Loop, TrainingError, batches
+from trainer.reward_models.loop import Loop, TrainingError, batches
 from trainer.reward_models.losses import gaussian_nll, labelled_targets, meta_difference, sampled_mse
 from trainer.reward_models.network import RewardNetwork, build_network
 from trainer.reward_models.objective import Objective, bootstrap
@@ -235,7 +235,7 @@ class _Run:
         for start in range(0, len(chosen), self.settings.micro):
             some = chosen[start : start + self.settings.micro]
             names = [p.pair.pair_id for p in some]
-            yield objective(some).total / len(chosen), lambda names=names: f"pairs {', '.join(names)}"  # type: ignore[misc]
+            yield objective(some).total / len(chosen), lambda names=names: f"pairs {', '.join(names)}"  # type: ignore[misc]  # mypy cannot type the default of a lambda
 
     def _loop(self, stage: str, module: torch.nn.Module, steps: int, extra: dict[str, torch.nn.Parameter]) -> Loop:
         named = {n: p for n, p in module.named_parameters() if p.requires_grad}
@@ -301,9 +301,3 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return torch.bfloat16 if name == "bfloat16" else torch.float32
-
-
-def forget_checkpoints(folder: Path) -> None:
-    """Remove the checkpoints of a finished training."""
-    for stage in ("first", "second"):
-        (folder / stage / CHECKPOINT).unlink(missing_ok=True)

@@ -212,10 +212,6 @@ class Adaptive:
         likely: Floats = np.where(failed > 0, betaincc(1.0 + scored, 1.0 + failed, self.min_scored_share), 1.0)
         return likely
 
-    def certainty(self, evidence: Evidence) -> pl.DataFrame:
-        """Return prompt_id and certainty: the probability that the decision about the prompt is the full sample's."""
-        return self.judge(evidence).select("prompt_id", "certainty")
-
     def decisions(self, evidence: Evidence, arm: str, policy_hash: str) -> pl.DataFrame:
         """Return the columns of `decisions`: one row a prompt, rule "adaptive", about when sampling stopped and why.
 

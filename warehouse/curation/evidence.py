@@ -9,16 +9,18 @@ import polars as pl
 
 from warehouse.curation.quantise import UNITS, exact_mean, exact_variance, quantise
 
-EVIDENCE: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
-    "prompt_id": pl.String,
-    "group": pl.String,
-    "full": pl.Int64,  # how many samples it has when all are drawn
-    "drawn": pl.Int64,  # samples, with a reward or without
-    "scored": pl.Int64,
-    "mean": pl.Float64,  # of its rewards; null where there are none
-    "variance": pl.Float64,  # that of the population
-    "binary": pl.Boolean,  # no reward is other than 0 or 1
-}
+EVIDENCE: Final = pl.Schema(
+    {
+        "prompt_id": pl.String,
+        "group": pl.String,
+        "full": pl.Int64,  # how many samples it has when all are drawn
+        "drawn": pl.Int64,  # samples, with a reward or without
+        "scored": pl.Int64,
+        "mean": pl.Float64,  # of its rewards; null where there are none
+        "variance": pl.Float64,  # that of the population
+        "binary": pl.Boolean,  # no reward is other than 0 or 1
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -67,4 +69,4 @@ class Evidence:
         joined = prompts.select("prompt_id", "group", "full").join(counted, on="prompt_id", how="left")
         counts = [pl.col(c).fill_null(0) for c in ("drawn", "scored")]
         filled = joined.with_columns(*counts, pl.col.binary.fill_null(value=True)).select(list(EVIDENCE))
-        return cls(filled.cast(EVIDENCE).sort("prompt_id"))  # type: ignore[arg-type]
+        return cls(filled.cast(EVIDENCE).sort("prompt_id"))

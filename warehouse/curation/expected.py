@@ -118,4 +118,4 @@ def _evidence(frame: pl.DataFrame, rule: str) -> pl.DataFrame:
         scored="scored",
         **{name: value for name, value in known.items() if name != "binary"},
         binary=known["binary"].fill_null(value=False),
-    ).cast(EVIDENCE)  # type: ignore[arg-type]
+    ).cast(EVIDENCE)
