@@ -49,8 +49,9 @@ class Loop:
         self._named = named | (extra or {})
         self._settings, self.steps, self._identity = settings, steps, identity
         self._path = None if folder is None else folder / CHECKPOINT
-        heads = [p for n, p in self._named.items() if not n.startswith("trunk.")]
-        trunk = [p for n, p in self._named.items() if n.startswith("trunk.")]
+        pretrained = ("trunk.", "lm_head.")  # a kept language model head does not start from nothing
+        heads = [p for n, p in self._named.items() if not n.startswith(pretrained)]
+        trunk = [p for n, p in self._named.items() if n.startswith(pretrained)]
         groups = [{"params": heads, "lr": settings.head_rate}, {"params": trunk, "lr": settings.rate}]
         self.optimizer = torch.optim.AdamW(
             [g for g in groups if g["params"]], betas=settings.betas, weight_decay=settings.weight_decay

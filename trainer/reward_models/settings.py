@@ -12,7 +12,8 @@ class TrainSettings:
 
     Attributes:
         tune: the whole trunk, low-rank adapters in it (LoRA; needs the extra `lora`), or the head alone.
-        rate: peak learning rate of the trunk (5e-6 in arXiv 2401.06080, 1e-5 with LoRA in 2406.10216).
+        rate: peak learning rate of the trunk and its language model head (5e-6 in arXiv 2401.06080, 1e-5 with LoRA in
+            2406.10216).
         head_rate: of the head, which starts from nothing; the papers give none of its own.
         batch: pairs a step (32 in arXiv 2401.06080, 24 in 2406.10216).
         micro: pairs that are computed at a time; the rest of a batch is accumulated. Contrasts see no more than these.

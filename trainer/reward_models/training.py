@@ -281,7 +281,7 @@ def _tune(network: RewardNetwork, settings: TrainSettings) -> None:
 
 
 def _add_adapters(network: RewardNetwork, settings: TrainSettings) -> None:
-    """Train low-rank adapters in every linear layer of the trunk instead of its weights."""
+    """Train low-rank adapters in every linear layer of the trunk instead of its weights; its LM head stays as it is."""
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
@@ -289,6 +289,8 @@ def _add_adapters(network: RewardNetwork, settings: TrainSettings) -> None:
         raise ValueError(msg) from error
     config = LoraConfig(r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules="all-linear")
     network.trunk = get_peft_model(network.trunk, config)
+    if network.lm_head is not None:
+        network.lm_head.requires_grad_(requires_grad=False)
 
 
 def device_of(name: str) -> str:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 import torch
-from transformers import BertConfig, BertModel, LlamaForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertModel,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 
 from trainer.engines.weights import NURSERY, ModelError
 from trainer.reward_models import loop
@@ -293,6 +299,21 @@ def test_low_rank_adapters_learn_and_are_merged_when_saved(tmp_path: Path) -> No
     assert accuracy(model, held) > 0.9
     assert not any("lora" in n for n in dict(model.network.named_parameters()))
     assert [s.mean[0] for s in model.score(texts)] == pytest.approx([m[0] for m in before], abs=1e-3)
+
+
+def test_an_untied_language_model_head_learns_at_the_rate_of_the_trunk(tmp_path: Path) -> None:
+    """It was trained before; what starts from nothing is the reward head. Adapters leave it as it is."""
+    model = LlamaForCausalLM.from_pretrained(NURSERY)
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+    model.config.tie_word_embeddings = False
+    model.save_pretrained(tmp_path)
+    PreTrainedTokenizerFast.from_pretrained(NURSERY).save_pretrained(tmp_path)
+    before = model.lm_head.weight.detach()
+    lora = replace(SETTINGS, tune="lora", rate=1e-2, lora_rank=4, lora_alpha=8)
+    for settings, same in ((replace(SETTINGS, rate=0.0), True), (SETTINGS, False), (lora, True)):
+        trained = train(style(32, 16), str(tmp_path), RECIPES["grm-sft"], settings)
+        assert trained.network.lm_head is not None
+        assert torch.equal(trained.network.lm_head.weight.detach(), before) == same
 
 
 def test_votes_of_members_and_of_heads(tmp_path: Path) -> None:
