@@ -56,6 +56,8 @@ class Trained:
         excluded: those that could not be learnt from.
         losses: of a pair, one a step, of the steps that this run took.
         scale: standard deviation of stage 1's rewards over the pairs, which stage 2 takes as its unit; else 1.
+        center: their mean, which is stage 2's zero; else 0.
+        first_head: stage 1's, where a second stage followed; `report` makes its targets of it.
     """
 
     network: RewardNetwork
@@ -65,6 +67,8 @@ class Trained:
     excluded: Excluded
     losses: list[float] = field(default_factory=list)
     scale: float = 1.0
+    center: float = 0.0
+    first_head: Head | None = None
 
 
 def train(
@@ -185,10 +189,12 @@ class _Run:
             network.freeze()
         features = self.features()
         stacked = torch.stack([features[p.pair.pair_id] for p in self.pairs], dim=1).to(network.device)
+        done.first_head = network.head.eval()
         with torch.no_grad():
             rewards = network.head(stacked.flatten(0, 1)).mean[:, 0].unflatten(0, (2, -1))
         done.scale = max(float(rewards.std()), 1e-6)
-        rewards = (rewards - rewards.mean()) / done.scale
+        done.center = float(rewards.mean())
+        rewards = (rewards - done.center) / done.scale
         targets = torch.stack(labelled_targets(rewards[0] * done.scale, rewards[1] * done.scale)) / done.scale
         torch.manual_seed(settings.seed + 1)
         network.head = Head(stacked.shape[2], recipe).to(network.device)
