@@ -8,9 +8,11 @@ import polars as pl
 
 from assets.checks import REWARD_CHECKS
 from assets.golds import golds
+from assets.model_rewards import calibrated
 from assets.stages import Run, Stage, Written
 from verifiers import available
 from verifiers.hybrid import route
+from warehouse.curation.model_rewards import by_member, scores
 from warehouse.curation.rewards import facts, rewards
 from warehouse.ledger import Build
 from warehouse.settings import outcome_hash
@@ -30,7 +32,15 @@ def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
             "verdicts": verdicts.data_version,
             "golds": golds(project, view, batch).version,
         }
-        found.append(Build("rewards", batch, inputs, STAGE.code_version, outcome_hash(), variant=verdicts.variant))
+        chosen = project.settings.reward_model
+        policy = outcome_hash()
+        if chosen.models:
+            scored, references = (view.commit(s, batch, verdicts.variant) for s in ("model_rewards", "references"))
+            if scored is None or references is None:
+                continue
+            inputs |= {"model_rewards": scored.data_version, "references": references.data_version}
+            policy = outcome_hash([chosen.combine])
+        found.append(Build("rewards", batch, inputs, STAGE.code_version, policy, variant=verdicts.variant))
     return found
 
 
@@ -40,8 +50,12 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     rollouts = view.scan_builds("rollouts", [rollouts_commit])
     verdicts = view.scan_builds("verdicts", [view.live["verdicts", build.batch, build.variant]])
     known = facts(golds(run.project, view, build.batch).frame, rollouts).collect()
-    routes = _routes(known).with_columns(pl.lit(rollouts_commit.inputs.get("policy", "")).alias("policy"))
-    table = rewards(rollouts, verdicts, routes.lazy()).collect()
+    models = run.project.settings.reward_model.models
+    routes = _routes(known, has_reward_model=bool(models)).with_columns(
+        pl.lit(rollouts_commit.inputs.get("policy", "")).alias("policy")
+    )
+    modelled = _modelled(run.project, view, build) if models else None
+    table = rewards(rollouts, verdicts, routes.lazy(), modelled).collect()
     writer.write("rewards", table)
     by_source = table.group_by(pl.col("source").fill_null("none")).agg(
         pl.len(), pl.col("reward").count().alias("scored")
@@ -50,13 +64,26 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     return Written(counts | {f"source_{s}": n for s, n, _ in sorted(by_source.iter_rows())})
 
 
-def _routes(known: pl.DataFrame) -> pl.DataFrame:
+def _modelled(project: Project, view: Snapshot, build: Build) -> pl.LazyFrame:
+    """Return what the reward models say of every scored response, and the name of who says it."""
+    rows, references = (
+        view.scan_builds(s, [view.live[s, build.batch, build.variant]]) for s in ("model_rewards", "references")
+    )
+    members, combine = calibrated(project), project.settings.reward_model.combine
+    by = "+".join(f"{name[:12]}" for name in members["reward_model"])
+    name = pl.format("{}@{}:{}", pl.lit(combine), pl.lit(by), "against")
+    found = scores(by_member(rows, combine), members, references)
+    return found.select("prompt_id", "sample", model_reward="reward", model_reward_id=name)
+
+
+def _routes(known: pl.DataFrame, *, has_reward_model: bool) -> pl.DataFrame:
     """Ask the router once for every distinct case."""
     case = ["verifier", "has_gold", "has_text", "has_recorded_score"]
     cases = known.select(case).unique()
     rows = []
     for verifier, has_gold, has_text, has_score in cases.iter_rows():
-        source = route(verifier if has_text else None, "" if has_gold else None, has_score)
+        gold = "" if has_gold else None
+        source = route(verifier if has_text else None, gold, has_score, has_reward_model and has_text)
         rows.append((verifier, has_gold, has_text, has_score, source, _why_none(verifier, has_gold=has_gold)))
     schema: dict[str, pl.DataType | type[pl.DataType]] = {**cases.schema, "source": pl.String, "no_source": pl.String}
     table = pl.DataFrame(rows, schema=schema, orient="row")

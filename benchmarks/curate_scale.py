@@ -45,7 +45,7 @@ from warehouse.curation.text_spread import text_spread  # noqa: E402
 from warehouse.decisions import changes  # noqa: E402
 from warehouse.releases import ReleaseInputs, write_release  # noqa: E402
 from warehouse.schemas import REFERENCES  # noqa: E402
-from warehouse.settings.model import ArmSettings, CurriculumSettings, RewardSettings  # noqa: E402
+from warehouse.settings import ArmSettings, CurriculumSettings, RewardSettings  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

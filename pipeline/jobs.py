@@ -8,6 +8,7 @@ BATCH_STAGES = (
     "gold_checks",
     "rollouts",
     "verdicts",
+    "model_rewards",
     "references",
     "rewards",
     "difficulty",

@@ -7,14 +7,21 @@ source, which is why the choice looks at the prompt and never at a score.
 from verifiers.registry import REGISTRY
 
 
-def route(verifier: str | None, ground_truth: str | None, has_recorded_score: bool) -> str | None:  # noqa: FBT001
+def route(
+    verifier: str | None,
+    ground_truth: str | None,
+    has_recorded_score: bool,  # noqa: FBT001
+    has_reward_model: bool = False,  # noqa: FBT001
+) -> str | None:
     """Return the reward source of one prompt.
 
     `rtv` where a registered rule verifier and a ground truth exist; else `recorded` where the user's imported
-    rollouts bring scores; else None, and the prompt stays unscored. The generative judge takes its place
-    between the two (`genrm_ground_truth` where a ground truth exists without a rule verifier, then
-    `genrm_best_of_n`), and the reward model (`reward_model`) comes last.
+    rollouts bring scores; else `reward_model` where one is configured; else None, and the prompt stays unscored. The
+    generative judge takes its place before the reward model (`genrm_ground_truth` where a ground truth exists without
+    a rule verifier, then `genrm_best_of_n`).
     """
     if verifier in REGISTRY and ground_truth is not None:
         return "rtv"
-    return "recorded" if has_recorded_score else None
+    if has_recorded_score:
+        return "recorded"
+    return "reward_model" if has_reward_model else None

@@ -89,7 +89,7 @@ VERDICTS = _table("verdicts", "prompt_id role sample", _columns(
     task_id=S, elapsed_ms=F,
 ), policy=True, volatile=("elapsed_ms",))
 MODEL_REWARDS = _table("model_rewards", "prompt_id role sample reward_model head", _columns(
-    prompt_id=S, role=S, sample=I, reward_model=S, head=I, mean=F, std=F,
+    prompt_id=S, role=S, sample=I, reward_model=S, head=I, mean=F, std=F, detail=S, task_id=S,
 ), policy=True)
 REFERENCES = _table("references", "prompt_id", _columns(
     prompt_id=S, kind=S, sample=I, text=S, score=F, margin_to_second=F,

@@ -22,7 +22,7 @@ from warehouse.curation.difficulty import difficulty
 from warehouse.curation.intervals import jeffreys_bounds
 from warehouse.curation.text_spread import text_spread
 from warehouse.schemas import DIFFICULTY, conform
-from warehouse.settings.model import RewardSettings
+from warehouse.settings import RewardSettings
 
 REWARDS = {"prompt_id": pl.String, "sample": pl.Int64, "reward": pl.Float64, "source": pl.String, "status": pl.String}
 ROLLOUTS = {

@@ -16,7 +16,7 @@ from warehouse.curation.draws import draw
 from warehouse.curation.rules import RULES
 from warehouse.curation.selection import CANDIDATE, select, selection_decisions
 from warehouse.schemas import DECISIONS, SELECTION, conform
-from warehouse.settings.model import ArmSettings, RewardSettings
+from warehouse.settings import ArmSettings, RewardSettings
 
 SETTINGS = RewardSettings()
 FREE = {"max_all_zero_share": 1.0, "drop_suspect_golds": False}

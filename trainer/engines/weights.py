@@ -18,13 +18,14 @@ _HUB_ID = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?")
 
 
 class ModelError(ValueError):
-    """The model that `policy.model` names cannot be had or used; the message says why."""
+    """The model that a setting names cannot be had or used; the message says why."""
 
 
-def find_model(name: str) -> Path:
+def find_model(name: str, setting: str = "policy.model") -> Path:
     """Return the folder of a model: "nursery" (shipped), a folder, or a name on the Hugging Face hub.
 
-    Only a hub name makes this fetch anything, and then safetensors only (pickled weights can run code).
+    Only a hub name makes this fetch anything, and then safetensors only (pickled weights can run code). `setting` says
+    what names it, for messages.
 
     Raises:
         ModelError: nothing of that name can be had, or it has no safetensors weights.
@@ -32,16 +33,16 @@ def find_model(name: str) -> Path:
     folder = NURSERY if name == "nursery" else Path(name).expanduser()
     if not folder.is_dir():
         if name == "nursery" or not _HUB_ID.fullmatch(name) or name.startswith("."):
-            msg = f"policy.model = {name!r}: no such folder: {folder}"
+            msg = f"{setting} = {name!r}: no such folder: {folder}"
             raise ModelError(msg)
-        folder = _from_hub(name)
+        folder = _from_hub(name, setting)
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
-        msg = f"policy.model = {name!r}: {folder} needs config.json and *.safetensors; convert other weights first"
+        msg = f"{setting} = {name!r}: {folder} needs config.json and *.safetensors; convert other weights first"
         raise ModelError(msg)
     return folder
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, setting: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -49,7 +50,7 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["*/*", "consolidated*"]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        msg = f"policy.model = {name!r} is neither a folder nor to be had from the Hugging Face hub: {error}"
+        msg = f"{setting} = {name!r} is neither a folder nor to be had from the Hugging Face hub: {error}"
         raise ModelError(msg) from error
 
 

@@ -19,7 +19,7 @@ from warehouse.curation.text_spread import TEXT_SCHEMA, spread_of
 from warehouse.schemas import DIFFICULTY
 
 if TYPE_CHECKING:
-    from warehouse.settings.model import RewardSettings
+    from warehouse.settings import RewardSettings
 
 SLICE_ROWS = 500_000  # rollouts taken at a time
 

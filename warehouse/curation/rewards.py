@@ -25,7 +25,14 @@ def facts(prompts: pl.LazyFrame, rollouts: pl.LazyFrame) -> pl.LazyFrame:
     return seen.join(gold, on="prompt_id", how="inner")
 
 
-def rewards(rollouts: pl.LazyFrame, verdicts: pl.LazyFrame, routes: pl.LazyFrame) -> pl.LazyFrame:
+_MODELLED = pl.Schema(
+    {"prompt_id": pl.String, "sample": pl.Int64, "model_reward": pl.Float64, "model_reward_id": pl.String}
+)
+
+
+def rewards(
+    rollouts: pl.LazyFrame, verdicts: pl.LazyFrame, routes: pl.LazyFrame, modelled: pl.LazyFrame | None = None
+) -> pl.LazyFrame:
     """Return the `rewards` rows of the scored samples, sorted by prompt and sample.
 
     A null stays null: a rollout that its source could not decide never falls through to another source.
@@ -33,20 +40,29 @@ def rewards(rollouts: pl.LazyFrame, verdicts: pl.LazyFrame, routes: pl.LazyFrame
     Args:
         rollouts: the `rollouts` table.
         verdicts: the `verdicts` table.
-        routes: prompt_id, source ("rtv", "recorded" or null), no_source (why there is none), policy (name).
+        routes: prompt_id, source ("rtv", "recorded", "reward_model" or null), no_source (why there is none), policy
+            (name).
+        modelled: prompt_id, sample, model_reward, model_reward_id; where reward models are configured.
     """
     scored = rollouts.filter(pl.col("role") == "scored").select(*KEY, "finish_reason", "recorded_score")
     judged = verdicts.select(*KEY, "verifier", "verifier_version", "status", "score")
-    rows = scored.join(routes, on="prompt_id", how="inner").join(judged, on=KEY, how="left")
+    told = pl.LazyFrame(schema=_MODELLED) if modelled is None else modelled
+    rows = (
+        scored.join(routes, on="prompt_id", how="inner")
+        .join(judged, on=KEY, how="left")
+        .join(told, on=["prompt_id", "sample"], how="left")
+    )
+    model = pl.col("source") == "reward_model"
     rtv, recorded = pl.col("source") == "rtv", pl.col("source") == "recorded"
     missing = pl.when(pl.col("finish_reason") == "error").then(pl.lit("error")).otherwise(pl.lit("no_response"))
-    reward = pl.when(rtv).then("score").when(recorded).then("recorded_score").otherwise(None)
+    reward = pl.when(rtv).then("score").when(recorded).then("recorded_score").when(model).then("model_reward")
     reward_id = (
         pl.when(rtv & pl.col("verifier").is_not_null())
         .then(pl.format("{}@{}", "verifier", "verifier_version"))
         .when(recorded)
         .then(pl.format("recorded:{}", "policy"))
-        .otherwise(None)
+        .when(model)
+        .then("model_reward_id")
     )
     status = (
         pl.when(rtv)
@@ -55,6 +71,10 @@ def rewards(rollouts: pl.LazyFrame, verdicts: pl.LazyFrame, routes: pl.LazyFrame
         .then(pl.lit("recorded"))
         .when(recorded)
         .then(pl.lit("no_score"))
+        .when(model & pl.col("model_reward").is_not_null())
+        .then(pl.lit("scored"))
+        .when(model)
+        .then(_unmodelled())
         .otherwise("no_source")
     )
     return rows.select(
@@ -65,3 +85,17 @@ def rewards(rollouts: pl.LazyFrame, verdicts: pl.LazyFrame, routes: pl.LazyFrame
         reward_id.alias("reward_id"),
         status.alias("status"),
     ).sort("prompt_id", "sample")
+
+
+def _unmodelled() -> pl.Expr:
+    """Return why a reward model gave no score: generation ended badly, or the model could not tell."""
+    finish = pl.col("finish_reason")
+    return (
+        pl.when(finish == "length")
+        .then(pl.lit("truncated"))
+        .when(finish == "error")
+        .then(pl.lit("error"))
+        .when(pl.col("model_reward_id").is_null())
+        .then(pl.lit("no_response"))
+        .otherwise(pl.lit("model_error"))
+    )

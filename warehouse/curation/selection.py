@@ -14,7 +14,7 @@ from warehouse.settings.model import ADAPTIVE_RULES
 
 if TYPE_CHECKING:
     from warehouse.curation.rules import Rule
-    from warehouse.settings.model import ArmSettings, RewardSettings
+    from warehouse.settings import ArmSettings, RewardSettings
 
 CANDIDATE: dict[str, pl.DataType | type[pl.DataType]] = {
     "prompt_id": pl.String,

@@ -1,24 +1,23 @@
 """The settings: `preppo.toml` and the environment, as one frozen, validated object."""
 
 from warehouse.settings.adaptive import AdaptiveSettings
+from warehouse.settings.fields import FieldSpec, Where
 from warehouse.settings.load import Loaded, SettingsError, load_settings
 from warehouse.settings.machine import BudgetSettings, EngineSettings, VerifierSettings
 from warehouse.settings.model import (
     ArmSettings,
     CurriculumSettings,
     EvaluationSet,
-    FieldSpec,
     IngestSettings,
     PhaseSettings,
     PolicySettings,
-    RewardSettings,
     RolloutsSettings,
     Settings,
     SourceSettings,
-    Where,
     deciding,
     outcome_hash,
 )
+from warehouse.settings.scoring import RewardModelSettings, RewardSettings
 
 __all__ = [
     "AdaptiveSettings",
@@ -32,6 +31,7 @@ __all__ = [
     "Loaded",
     "PhaseSettings",
     "PolicySettings",
+    "RewardModelSettings",
     "RewardSettings",
     "RolloutsSettings",
     "Settings",

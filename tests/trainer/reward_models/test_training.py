@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from transformers import (
 
 from trainer.engines.weights import NURSERY, ModelError
 from trainer.reward_models import loop
+from trainer.reward_models.about import member
 from trainer.reward_models.ensemble import train_members, votes
 from trainer.reward_models.features import TrunkCache
 from trainer.reward_models.loop import CHECKPOINT, TrainingError
@@ -328,3 +330,16 @@ def test_votes_of_members_and_of_heads(tmp_path: Path) -> None:
     assert told.filter(pl.col("pair_id") == "long")["difference"].null_count() == 8
     assert (told.drop_nulls()["difference"] > 0).mean() > 0.9
     assert strength(told, Rule()).filter(pl.col("pair_id") == "long")["votes"].item() == 0
+
+
+def test_the_calibration_is_that_of_the_rewards_that_were_trained_on(tmp_path: Path) -> None:
+    pairs = style(32, 12)
+    model = saved(train(pairs, "nursery", RECIPES["brme"], FROZEN), "brme", tmp_path)
+    scored = model.score([(p.messages, text) for p in pairs for text in (p.chosen, p.rejected)])
+    nominal = [s.nominal for s in scored if s.nominal is not None]
+    assert len(nominal) == 2 * len(pairs)
+    assert model.centre == pytest.approx(statistics.mean(nominal), abs=1e-4)
+    assert model.scale == pytest.approx(statistics.pstdev(nominal), abs=1e-4)
+    known = member(str(tmp_path))
+    assert known.calibration == (model.centre, model.scale)
+    assert known.fingerprint == model.fingerprint
