@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from assets.checks import DIFFICULTY_CHECKS
+from assets.model_rewards import calibrated
 from assets.stages import Run, Stage, Written
 from warehouse.curation.difficulty import difficulty
+from warehouse.curation.model_rewards import by_member, disagreement, standardised, uncertainty
 from warehouse.ledger import Build
 from warehouse.settings import outcome_hash
 
@@ -27,6 +29,12 @@ def builds(project: Project, view: Snapshot, batch: str) -> list[Build]:
             "rewards": rewards.data_version,
         }
         policy = outcome_hash(project.settings.reward)
+        if project.settings.reward_model.models:
+            scored = view.commit("model_rewards", batch, rewards.variant)
+            if scored is None:
+                continue
+            inputs["model_rewards"] = scored.data_version
+            policy = outcome_hash([project.settings.reward, project.settings.reward_model.combine])
         found.append(Build("difficulty", batch, inputs, STAGE.code_version, policy, variant=rewards.variant))
     return found
 
@@ -37,7 +45,13 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     def rows(table: str) -> pl.LazyFrame:
         return view.scan_builds(table, [view.live[table, build.batch, build.variant]])
 
-    table = difficulty(rows("rewards"), rows("rollouts"), rows("verdicts"), run.project.settings.reward).collect()
+    settings = run.project.settings
+    modelled = None
+    if settings.reward_model.models:
+        modelled = _modelled(rows("model_rewards"), rows("rewards"), run.project)
+    table = difficulty(
+        rows("rewards"), rows("rollouts"), rows("verdicts"), settings.reward, modelled=modelled
+    ).collect()
     writer.write("decisions", _flags(table, build, run.project.settings.reward.suspect_gold_agreement))
     writer.write("difficulty", table)
     return Written({
@@ -45,6 +59,14 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
         "unscored": table.filter(pl.col("scored") == 0).height,
         "suspect_golds": table.filter(pl.col("suspect_gold")).height,
     })  # fmt: skip
+
+
+def _modelled(model_rewards: pl.LazyFrame, rewards: pl.LazyFrame, project: Project) -> pl.LazyFrame:
+    """Return what reward models add to a prompt's difficulty."""
+    members, combine = calibrated(project), project.settings.reward_model.combine
+    unsure = uncertainty(model_rewards, members)
+    apart = disagreement(rewards, standardised(by_member(model_rewards, combine), members))
+    return unsure.join(apart, on="prompt_id", how="full", coalesce=True)
 
 
 def _flags(table: pl.DataFrame, build: Build, agreement: float) -> pl.DataFrame:

@@ -216,7 +216,7 @@ ASSETS = [
     ),
     batch_asset(
         difficulty.STAGE,
-        deps=["rewards"],
+        deps=["rewards", "model_rewards"],
         group="signal",
         kinds=POLARS,
         about="Pass rate with its interval, reward variance, agreement of answers, suspect golds.",

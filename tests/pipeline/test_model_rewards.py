@@ -146,6 +146,9 @@ def test_scores_are_probabilities_to_beat_the_best_of_n(
     assert set(scored["prompt_id"]) == opened, "nobody asked about what a rule verifier checks"
     per_model = scored.group_by("reward_model").agg(pl.col("head").n_unique(), pl.col("std").count() > 0).rows()
     assert sorted((heads, certain) for _, heads, certain in per_model) == [(1, False), (5, True)]
+    difficulty = view.scan("difficulty").collect()
+    assert difficulty.filter(pl.col("prompt_id").is_in(list(opened)))["reward_model_uncertainty"].min() > 0  # type: ignore[operator]  # a float
+    assert difficulty["source_disagreement"].null_count() == difficulty.height, "no prompt has two sources here"
     chosen = view.scan("selection").filter(pl.col("prompt_id").is_in(list(opened))).collect()
     assert set(chosen["group"].drop_nulls()) == {"general/reward_model"}
 
@@ -169,6 +172,22 @@ def test_another_model_makes_its_stages_stale_and_nothing_before_them(
     rewards = last.scan("rewards").filter(pl.col("prompt_id").is_in(list(open_ids(last)))).collect()
     assert set(rewards["status"]) == {"no_source"}
     assert rewards["reward"].null_count() == rewards.height
+
+
+def test_with_all_prompts_in_scope_the_sources_are_compared(
+    models: list[Path], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = corpus_of(tmp_path / "corpus", models[:1], scope="all")
+    sums = [{"q": f"What is {n} + {n}?", "a": str(2 * n), "v": "math"} for n in range(2, 10)]
+    harness.write_lines(tmp_path / "corpus" / "open.jsonl", sums)
+    view = run(corpus, home, monkeypatch)
+    measured = view.scan("difficulty").select("variance", "source_disagreement", "scored").collect()
+    varied = measured.filter(pl.col("variance") > 0)
+    assert varied.height, "the nursery passes some of its sums sometimes"
+    assert varied["source_disagreement"].is_between(0, 1).all()
+    assert varied["source_disagreement"].null_count() == 0
+    assert measured.filter(pl.col("variance") == 0)["source_disagreement"].is_null().all()
+    assert set(view.scan("rewards").collect()["source"]) == {"rtv"}
 
 
 def test_what_a_model_cannot_read_has_no_score_and_says_why(

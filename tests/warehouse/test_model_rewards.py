@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warehouse.curation.model_rewards import by_member, calibrations, scores, standardised
-from warehouse.schemas import MODEL_REWARDS, REFERENCES
+from warehouse.curation.model_rewards import by_member, calibrations, disagreement, scores, standardised, uncertainty
+from warehouse.schemas import MODEL_REWARDS, REFERENCES, REWARDS
 
 NUMBER = st.floats(-20, 20).map(lambda x: round(x, 6))
 
@@ -91,3 +91,41 @@ def test_the_order_of_rows_changes_no_bit(order: list[int]) -> None:
         return standardised(by_member(frame, "nominal"), members).collect().sort("sample").rows()
 
     assert found(table([rows[i] for i in order])) == found(table(rows))
+
+
+def unsure(*rows: tuple[str, str, int, str, int, float | None, float | None], **scale: float) -> float | None:
+    members = calibrations({m: (0.0, s) for m, s in (scale or {"m": 1.0}).items()})
+    found: float | None = uncertainty(table(list(rows)), members).collect()["reward_model_uncertainty"].item()
+    return found
+
+
+def test_uncertainty_is_the_law_of_total_variance() -> None:
+    heads = [("p", "scored", 0, "m", 0, 1.0, 0.3), ("p", "scored", 0, "m", 1, 3.0, 0.5)]
+    assert unsure(*heads) == pytest.approx(math.sqrt(1 + (0.09 + 0.25) / 2), abs=1e-5)
+    assert unsure(*heads, m=2.0) == pytest.approx(math.sqrt(1 + (0.09 + 0.25) / 2) / 2, abs=1e-5)
+    certain = [("p", "scored", 1, "m", h, 2.0, 0.0) for h in range(2)]
+    assert unsure(*heads, *certain) == pytest.approx(math.sqrt(1.17) / 2, abs=1e-5), "the mean over responses"
+    assert unsure(("p", "scored", 0, "m", 0, 1.0, None)) is None, "one head without a deviation says nothing"
+    assert unsure(("p", "scored", 0, "m", 0, 1.0, 0.2)) == pytest.approx(0.2, abs=1e-5)
+    two = [("p", "scored", 0, m, 0, v, None) for m, v in (("a", 1.0), ("b", 3.0))]
+    assert unsure(*two, a=1.0, b=3.0) == pytest.approx(0.0, abs=1e-6), "members are compared in their own units"
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([-1.0, 0.0, 2.0])), min_size=1, max_size=7))
+def test_disagreement_is_the_share_of_pairs_in_the_other_order(rows: list[tuple[float, float]]) -> None:
+    rewards = pl.LazyFrame(
+        [("p", n, own, "rtv", "x", "correct") for n, (own, _) in enumerate(rows)], schema=REWARDS.columns, orient="row"
+    )
+    models = pl.LazyFrame(
+        [("p", "scored", n, theirs) for n, (_, theirs) in enumerate(rows)],
+        schema={"prompt_id": pl.String, "role": pl.String, "sample": pl.Int64, "reward": pl.Float64},
+        orient="row",
+    )
+    pairs = [(a, b) for a in rows for b in rows if a[0] > b[0]]
+    found = disagreement(rewards, models).collect()["source_disagreement"].to_list()
+    if not pairs:
+        assert found == []
+        return
+    assert found == [pytest.approx(sum((a[1] < b[1]) + (a[1] == b[1]) / 2 for a, b in pairs) / len(pairs))]
+    own = disagreement(rewards.with_columns(source=pl.lit("reward_model")), models).collect()
+    assert own.height == 0, "a source does not disagree with itself"

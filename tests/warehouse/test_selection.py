@@ -419,3 +419,19 @@ def parquet(table):
     out = io.BytesIO()
     table.write_parquet(out)
     return out.getvalue()
+
+
+def test_prompts_that_reward_models_are_unsure_of_are_left_out_and_a_null_passes():
+    rows = [candidate(i, i, reward_model_uncertainty=u) for i, u in enumerate([0.9, 0.2, None, 0.5])]
+    rows += [candidate(4, 4, source_disagreement=0.6), candidate(5, 5, source_disagreement=0.4)]
+    arm = ArmSettings(
+        fraction=1.0, max_all_zero_share=1.0, max_reward_model_uncertainty=0.5, max_source_disagreement=0.5
+    )
+    got = select(frame(*rows), arm, SETTINGS)
+    assert {i: r for i, r in reasons(got).items() if r != "pre_ppo"} == {0: "guard_uncertain", 4: "guard_disagreement"}
+    assert got.filter(pl.col.reason.str.starts_with("guard_"))["selected"].any() is False
+    told = dict(selection_decisions(got, arm, "").select("rule", "detail").iter_rows())
+    assert "max_reward_model_uncertainty = 0.5" in told["guard_uncertain"]
+    assert set(reasons(select(frame(*rows), ArmSettings(fraction=1.0), SETTINGS)).values()) <= {
+        "pre_ppo", "guard_all_zero",
+    }  # fmt: skip

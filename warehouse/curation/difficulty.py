@@ -31,6 +31,7 @@ def difficulty(
     settings: RewardSettings,
     *,
     verified: pl.LazyFrame | None = None,
+    modelled: pl.LazyFrame | None = None,
 ) -> pl.LazyFrame:
     """Return the columns of `difficulty`, one row per prompt with rollouts, sorted by prompt_id.
 
@@ -42,9 +43,11 @@ def difficulty(
         verified: prompt_id and suspect_gold (Boolean) where a second policy or a person has looked: takes
             the place of what the answers say.
 
+        modelled: prompt_id, reward_model_uncertainty, source_disagreement, where reward models are configured.
+
     Variance is that of the population. `binary` is true where every scored reward is 0 or 1, or where a pass
     threshold is set; pass rate, its Jeffreys interval and learnability p(1 - p) are null elsewhere. Every statistic
-    is null where nothing was scored. `reward_model_uncertainty` and `source_disagreement` are null here.
+    is null where nothing was scored. See `curation.model_rewards` for the two columns about reward models.
     """
 
     def measure(frames: list[pl.LazyFrame]) -> pl.DataFrame:
@@ -53,7 +56,13 @@ def difficulty(
 
     frames = [rollouts, rewards, verdicts, *([] if verified is None else [verified])]
     slice_rows = TEXT_SLICE_ROWS if settings.text_columns else SLICE_ROWS
-    return in_slices(frames, measure, pl.Schema(DIFFICULTY.columns), slice_rows)
+    measured = in_slices(frames, measure, pl.Schema(DIFFICULTY.columns), slice_rows)
+    if modelled is None:
+        return measured
+    known = measured.drop("reward_model_uncertainty", "source_disagreement").join(
+        modelled, on="prompt_id", how="left", maintain_order="left"
+    )
+    return known.select(list(DIFFICULTY.columns))
 
 
 def _measure(

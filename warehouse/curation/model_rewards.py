@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from warehouse.curation.quantise import UNITS, exact_mean, quantise, to_reward
+from warehouse.curation.quantise import UNITS, exact_mean, exact_variance, quantise, to_reward
+from warehouse.curation.slices import in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,3 +101,64 @@ def _averaged(rows: pl.LazyFrame, members: int, key: list[str]) -> pl.LazyFrame:
     total, count = pl.col("units").sum(), pl.col("units").count()
     mean = total / (count * UNITS)
     return rows.group_by(key).agg(reward=pl.when(count == members).then(mean))
+
+
+def uncertainty(model_rewards: pl.LazyFrame, members: pl.DataFrame) -> pl.LazyFrame:
+    """Return how unsure reward models are of a prompt's scored responses: prompt_id, reward_model_uncertainty.
+
+    Of a response, the standard deviation over all heads of all members (the spread of their means, and on top what
+    heads say of themselves: the law of total variance), rewards standardised by member; of a prompt the mean over its
+    responses. Null where one head alone says nothing of its certainty. The papers keep uncertainty by response (arXiv
+    2409.15360, 2310.02743); the mean over a prompt is ours.
+    """
+    units, square = pl.col("units"), pl.col("units").cast(pl.Int128) * pl.col("units").cast(pl.Int128)
+    told = pl.col("own").is_not_null().any() | (pl.len() > 1)
+    own = exact_mean(pl.col("own").sum(), pl.len())
+    variance = exact_variance(units.sum(), square.sum(), pl.len()) + pl.coalesce(own, pl.lit(0.0))
+    spread = (
+        model_rewards.filter(pl.col("role") == "scored")
+        .join(members.lazy(), on="reward_model")
+        .with_columns(
+            units=quantise((pl.col("mean") - pl.col("centre")) / pl.col("scale")),
+            own=quantise((pl.col("std") / pl.col("scale")) ** 2),
+        )
+        .group_by(KEY)
+        .agg(spread=pl.when(units.is_not_null().all() & told).then(variance.sqrt()))
+        .with_columns(units=quantise(pl.col("spread")))
+    )
+    return spread.group_by("prompt_id").agg(reward_model_uncertainty=exact_mean(units.sum(), units.count()))
+
+
+SLICE_ROWS = 200_000
+_DISAGREEMENT = pl.Schema({"prompt_id": pl.String, "source_disagreement": pl.Float64})
+
+
+def disagreement(rewards: pl.LazyFrame, modelled: pl.LazyFrame) -> pl.LazyFrame:
+    """Return how often reward models order responses otherwise than the prompt's source does.
+
+    Args:
+        rewards: the columns of `rewards`; prompts that a reward model itself scores say nothing.
+        modelled: prompt_id, role, sample, reward, as `standardised` returns them.
+
+    The share of the pairs of responses, of those that the source tells apart, which the models order the other way; a
+    tie of theirs counts half: prompt_id, source_disagreement. It needs no common scale. Absent where the source tells
+    none apart.
+    """
+    own = pl.col("source") != "reward_model"
+    told = rewards.filter(own & pl.col("reward").is_not_null()).select(
+        "prompt_id", "sample", own=quantise(pl.col("reward"))
+    )
+    theirs = modelled.filter((pl.col("role") == "scored") & pl.col("reward").is_not_null()).select(
+        "prompt_id", "sample", theirs=quantise(pl.col("reward"))
+    )
+
+    def of_range(frames: list[pl.LazyFrame]) -> pl.DataFrame:
+        both = frames[0].join(frames[1], on=["prompt_id", "sample"]).drop("sample")
+        pairs = both.join(both, on="prompt_id", suffix="_other").filter(pl.col("own") > pl.col("own_other"))
+        wrong = (
+            2 * (pl.col("theirs") < pl.col("theirs_other")).sum() + (pl.col("theirs") == pl.col("theirs_other")).sum()
+        )
+        found = pairs.group_by("prompt_id").agg(source_disagreement=wrong / (2 * pl.len()))
+        return found.select(list(_DISAGREEMENT)).collect()
+
+    return in_slices([told, theirs], of_range, _DISAGREEMENT, SLICE_ROWS)

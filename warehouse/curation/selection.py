@@ -44,7 +44,8 @@ def select(candidates: pl.LazyFrame | pl.DataFrame, arm: ArmSettings, settings: 
 
     The first reason that applies counts: `eval`, `heldout` (to overrule these, overrule the pool or the split),
     `override` (a person's word about `selected`; it overrules what follows), `contaminated`, `gold_conflict`,
-    `bad_gold` (its verifier cannot use it), `original`, `suspect_gold`, `unscored`, then what the rule says: its own
+    `bad_gold` (its verifier cannot use it), `original`, `suspect_gold`, `unscored`, `guard_uncertain` and
+    `guard_disagreement` (where the arm has such a guard; a null passes), then what the rule says: its own
     name where a prompt is picked, else `not_applicable` (a column that the rule needs is null), `outside_band`,
     `guard_all_zero`, `ceiling` or `above_cut`; `floor` where only the domain's floor let it in.
 
@@ -101,6 +102,7 @@ def _read(
         msg = f"selection by rule {arm.rule!r} needs the columns {missing}, which the candidates do not have"
         raise ValueError(msg)
     used = {"mean", "variance", "reward_min", "reward_max", "suspect_gold", "source", "scored", "samples", *rule.needs}
+    used |= {column for column, limit in _guards(arm).items() if limit is not None}
     used |= {"pass_rate", "learnability", "binary"} if "full" in have else set()
     columns = [c for c in CANDIDATE if c not in DIFFICULTY.columns or c in used or c == "prompt_id"]
     given = [pl.col(c).cast(CANDIDATE[c]) if c in have else pl.lit(None, CANDIDATE[c]).alias(c) for c in columns]
@@ -140,7 +142,24 @@ def _standing(arm: ArmSettings, settings: RewardSettings) -> pl.Expr:
         .then(pl.lit("suspect_gold"))
         .when((enough & (scored > 0)).not_())
         .then(pl.lit("unscored"))
+        .when(_above(arm, "reward_model_uncertainty"))
+        .then(pl.lit("guard_uncertain"))
+        .when(_above(arm, "source_disagreement"))
+        .then(pl.lit("guard_disagreement"))
     )
+
+
+def _guards(arm: ArmSettings) -> dict[str, float | None]:
+    """Return column of `difficulty` -> the most that the arm takes."""
+    return {
+        "reward_model_uncertainty": arm.max_reward_model_uncertainty,
+        "source_disagreement": arm.max_source_disagreement,
+    }
+
+
+def _above(arm: ArmSettings, column: str) -> pl.Expr:
+    limit = _guards(arm)[column]
+    return pl.lit(value=False) if limit is None else pl.col(column) > limit
 
 
 def _refusal(rule: Rule) -> pl.Expr:
@@ -271,5 +290,13 @@ def _details(rule: Rule, arm: ArmSettings) -> dict[str, pl.Expr]:
         "gold_conflict": pl.lit("two different ground truths are known for this prompt"),
         "bad_gold": pl.lit("its verifier cannot use its ground truth; stage gold_checks says why"),
         "suspect_gold": pl.lit("no rollout passed, and most gave one and the same other answer"),
+        "guard_uncertain": pl.lit(
+            f"the reward models are less certain of its scores than max_reward_model_uncertainty = "
+            f"{arm.max_reward_model_uncertainty} allows; see difficulty.reward_model_uncertainty"
+        ),
+        "guard_disagreement": pl.lit(
+            f"the reward models order its responses otherwise than its rewards do, more often than "
+            f"max_source_disagreement = {arm.max_source_disagreement} allows; see difficulty.source_disagreement"
+        ),
         "override": pl.lit("decided by a person"),
     }

@@ -164,6 +164,8 @@ class ArmSettings(Section):
     min_samples: Annotated[int, Field(ge=1)] = 1
     max_all_zero_share: Share = 0.5
     drop_suspect_golds: bool = True
+    max_reward_model_uncertainty: Annotated[float, Field(gt=0.0)] | None = None  # difficulty.reward_model_uncertainty
+    max_source_disagreement: Share | None = None  # difficulty.source_disagreement
     include_original: bool = True
     floors: dict[str, Annotated[int, Field(ge=0)]] = {}  # domain -> at least so many selected prompts
     ceilings: dict[str, Annotated[int, Field(ge=0)]] = {}  # domain -> at most so many
