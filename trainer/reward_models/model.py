@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from trainer.engines.weights import find_model, fingerprint
+from trainer.reward_models.calibration import Calibration, calibrate
 from trainer.reward_models.heads import Head, Rewards
 from trainer.reward_models.network import RewardNetwork
 from trainer.reward_models.pairs import ConversationEncoder, ConversationError, Encoded, Messages, collate
@@ -42,6 +43,15 @@ class Scored:
     std: tuple[float, ...] | None = None
     problem: str | None = None
 
+    @property
+    def nominal(self) -> float | None:
+        """Return the mean of the head with the smallest standard deviation, or of all heads; see `Rewards.nominal`."""
+        if self.mean is None:
+            return None
+        if self.std is None:
+            return sum(self.mean) / len(self.mean)
+        return self.mean[self.std.index(min(self.std))]
+
 
 class _Classifier(nn.Module):
     """A sequence-classification checkpoint with one label, as reward models on the hub are."""
@@ -63,11 +73,23 @@ class RewardModel:
         encoder: of conversations.
         identity: names weights, head, tokenizer and rendering.
         batch: conversations that are computed at a time.
+        calibration: of its nominal rewards.
+
+    Attributes:
+        centre, scale: mean and standard deviation of its nominal rewards over the responses that it was trained on; 0
+            and 1 where they are not known, as of a checkpoint of a sequence classification.
     """
 
     def __init__(
-        self, network: nn.Module, tokenizer: Any, encoder: ConversationEncoder, identity: str, batch: int = 32
+        self,
+        network: nn.Module,
+        tokenizer: Any,
+        encoder: ConversationEncoder,
+        identity: str,
+        batch: int = 32,
+        calibration: Calibration | None = None,
     ) -> None:
+        self.centre, self.scale = calibration or Calibration()
         self.network, self.encoder, self.fingerprint, self.batch = network.eval(), encoder, identity, batch
         self._pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0)
         self._device = next(network.parameters()).device
@@ -121,6 +143,7 @@ def save_reward_model(trained: Trained, recipe: Recipe, folder: Path, extra: dic
         extra: more to keep beside it, such as a report.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    measured = calibrate(trained)
     network = trained.network
     trunk = network.trunk.merge_and_unload() if hasattr(network.trunk, "merge_and_unload") else network.trunk
     trunk.save_pretrained(folder, safe_serialization=True)
@@ -132,6 +155,7 @@ def save_reward_model(trained: Trained, recipe: Recipe, folder: Path, extra: dic
         "plain": trained.encoder.plain,
         "max_length": trained.encoder.max_length,
         "excluded": dict(trained.excluded.counts),
+        "calibration": measured._asdict(),
         **(extra or {}),
     }
     (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -157,16 +181,18 @@ def load_reward_model(
     where = torch.device(device_of(device))
     kind = dtype_of(dtype, where)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    calibration = None
     if (folder / ABOUT).is_file():
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         recipe = Recipe(**about["recipe"])
         network: nn.Module = _ours(folder, recipe, kind, causal=about["causal"])
         plain, length = about["plain"], max_length or int(about["max_length"])
+        calibration = Calibration(**about["calibration"]) if "calibration" in about else None
     else:
         network, plain = _classifier(folder, kind), None
         length = max_length or int(getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", 4096))
     encoder = ConversationEncoder(tokenizer, length, plain=plain, causal=not isinstance(network, _Classifier))
-    return RewardModel(network.to(where), tokenizer, encoder, fingerprint(folder), batch)
+    return RewardModel(network.to(where), tokenizer, encoder, fingerprint(folder), batch, calibration)
 
 
 def _ours(folder: Path, recipe: Recipe, dtype: torch.dtype, *, causal: bool) -> RewardNetwork:
