@@ -34,6 +34,11 @@ def open_question(prompt: str) -> OpenQuestion | None:
     return OpenQuestion(subject, _NUMBERS[found["many"] or found["many2"]])
 
 
+def sentences_of(response: str) -> list[str]:
+    """Return the sentences of a response, each with the mark that ends it."""
+    return _END.split(response.strip()) if response.strip() else []
+
+
 def credits_of(question: OpenQuestion, response: str) -> list[int]:
     """Return the credit of each sentence: 2 right, 1 right but ill-formed, 0 a wrong or repeated fact, or none.
 
@@ -41,14 +46,14 @@ def credits_of(question: OpenQuestion, response: str) -> list[int]:
     on, with "It".
     """
     given, told = [], set()
-    for number, sentence in enumerate(_END.split(response.strip()) if response.strip() else []):
-        fact, well_formed = _read(question.subject, sentence, first=number == 0)
+    for number, sentence in enumerate(sentences_of(response)):
+        fact, well_formed = read_sentence(question.subject, sentence, first=number == 0)
         given.append(0 if fact is None or fact in told else FULL if well_formed else 1)
         told.add(fact)
     return given
 
 
-def _read(subject: str, sentence: str, *, first: bool) -> tuple[str | None, bool]:
+def read_sentence(subject: str, sentence: str, *, first: bool) -> tuple[str | None, bool]:
     """Return which of the subject's facts a sentence tells, and whether it is well-formed."""
     start = capitalised(subject)
     for lead in (start, "It", subject, "it"):
