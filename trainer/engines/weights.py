@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from warehouse.settings import PolicySettings
 
-NURSERY = Path(__file__).resolve().parents[2] / "models" / "nursery"
+_MODELS = Path(__file__).resolve().parents[2] / "models"
+NURSERY = _MODELS / "nursery"
+SHIPPED = {name: _MODELS / name for name in ("nursery", "nursery-reward")}
 _PARTS = (".safetensors", ".json", ".jinja", ".model")
 _TEXT_PARTS = ("merges.txt", "vocab.txt")
 _HUB_ID = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?")
@@ -22,7 +24,7 @@ class ModelError(ValueError):
 
 
 def find_model(name: str, setting: str = "policy.model") -> Path:
-    """Return the folder of a model: "nursery" (shipped), a folder, or a name on the Hugging Face hub.
+    """Return the folder of a model: one of `SHIPPED` by name, a folder, or a name on the Hugging Face hub.
 
     Only a hub name makes this fetch anything, and then safetensors only (pickled weights can run code). `setting` says
     what names it, for messages.
@@ -30,9 +32,9 @@ def find_model(name: str, setting: str = "policy.model") -> Path:
     Raises:
         ModelError: nothing of that name can be had, or it has no safetensors weights.
     """
-    folder = NURSERY if name == "nursery" else Path(name).expanduser()
+    folder = SHIPPED.get(name) or Path(name).expanduser()
     if not folder.is_dir():
-        if name == "nursery" or not _HUB_ID.fullmatch(name) or name.startswith("."):
+        if name in SHIPPED or not _HUB_ID.fullmatch(name) or name.startswith("."):
             msg = f"{setting} = {name!r}: no such folder: {folder}"
             raise ModelError(msg)
         folder = _from_hub(name, setting)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from trainer.nursery.task import NurseryTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from random import Random
 
 OPPOSITES = (
@@ -68,7 +68,7 @@ def _most_legs(rng: Random, level: int) -> NurseryTask:
     return _choice(level, question, str(right), [str(w) for w in wrong], rng)
 
 
-_ABOUT = {
+ABOUT = {
     "the sun": ("is a star", "gives us light", "is very hot", "rises in the east"),
     "a cat": ("is a small animal", "likes milk", "sleeps a lot", "catches mice"),
     "rain": ("falls from clouds", "makes the fields green", "is water", "fills the rivers"),
@@ -78,17 +78,31 @@ _ABOUT = {
     "winter": ("is the cold season", "brings snow", "has short days", "comes after autumn"),
     "music": ("is made of sounds", "can make us happy", "has rhythm", "is older than writing"),
 }
+COUNTS = {1: "one sentence", 2: "two sentences", 3: "three sentences"}
+
+
+def capitalised(subject: str) -> str:
+    """Return a subject as a sentence begins with it."""
+    return subject[0].upper() + subject[1:]
+
+
+def open_prompts(subject: str, count: int) -> tuple[str, str]:
+    """Return both wordings of the open question for so many sentences about a subject."""
+    many = COUNTS[count]
+    return f"Tell me about {subject} in {many}.", f"Write {many} about {subject}."
+
+
+def open_answer(subject: str, facts: Sequence[str]) -> str:
+    """Return the answer that tells these facts, a sentence each."""
+    return f"{capitalised(subject)} {facts[0]}." + "".join(f" It {fact}." for fact in facts[1:])
 
 
 def _open(rng: Random, level: int) -> NurseryTask:
-    subject = rng.choice(tuple(_ABOUT))
+    subject = rng.choice(tuple(ABOUT))
     count = rng.randint(1, 3)
-    facts = rng.sample(_ABOUT[subject], count)
-    start = subject[0].upper() + subject[1:]
-    answer = f"{start} {facts[0]}." + "".join(f" It {f}." for f in facts[1:])
-    many = {1: "one sentence", 2: "two sentences", 3: "three sentences"}[count]
-    prompt = rng.choice((f"Tell me about {subject} in {many}.", f"Write {many} about {subject}."))
-    return NurseryTask(prompt, None, None, "general", level, answer)
+    facts = rng.sample(ABOUT[subject], count)
+    prompt = rng.choice(open_prompts(subject, count))
+    return NurseryTask(prompt, None, None, "general", level, open_answer(subject, facts))
 
 
 LEVELS: dict[int, tuple[Callable[[Random], NurseryTask], ...]] = {

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trainer.reward_models.training import Trained
 
 _SIZE = 64  # conversations at a time
+_LEAST = 1e-6  # a spread below this is rounding
 
 
 def calibrate(trained: Trained) -> Calibration:
@@ -24,4 +25,4 @@ def calibrate(trained: Trained) -> Calibration:
     with torch.no_grad():
         nominal = network.head(pooled.to(network.device)).nominal().double()
     spread = float(nominal.std(unbiased=False))
-    return Calibration(float(nominal.mean()), spread if spread > 0 else 1.0)
+    return Calibration(float(nominal.mean()), spread if spread > _LEAST else 1.0)
