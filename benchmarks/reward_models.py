@@ -15,7 +15,6 @@ decides the labels that are turned round, the order and the head. Writes benchma
 import argparse
 import json
 import platform
-import statistics
 import sys
 import time
 from dataclasses import replace
@@ -24,15 +23,14 @@ from typing import Any
 
 import polars as pl
 import torch
-from scipy.stats import t as student
 
 from benchmarks._preferences import DATA, SETS, flipped, load, split
-from trainer.reward_models.features import TrunkCache, pooled_features
-from trainer.reward_models.pairs import Pair, encode_pairs
+from benchmarks._reward_models import accuracy, interval, voted, with_strength
+from trainer.reward_models.features import TrunkCache
+from trainer.reward_models.pairs import Pair
 from trainer.reward_models.recipes import RECIPES
 from trainer.reward_models.settings import TrainSettings
-from trainer.reward_models.training import Trained, train
-from warehouse.curation.strength import Rule, strength
+from trainer.reward_models.training import train
 
 RESULTS = Path(__file__).resolve().parent / "results"
 TRAINED_ON, NOISE = ("HH helpful", "HH harmless"), 0.25
@@ -48,33 +46,6 @@ def trunk_folder() -> str | None:
     return str(get_model_path())
 
 
-def differences(trained: Trained, pairs: list[Pair], cache: TrunkCache) -> dict[str, float]:
-    """Return the nominal reward of the chosen less that of the rejected response, by pair."""
-    usable, _ = encode_pairs(pairs, trained.encoder)
-    rows = [row for p in usable for row in (p.chosen, p.rejected)]
-    pooled = pooled_features(trained.network, rows, int(trained.tokenizer.pad_token_id), 64, cache)
-    with torch.no_grad():
-        rewards = trained.network.head(pooled).nominal()
-    return dict(zip((p.pair.pair_id for p in usable), (rewards[::2] - rewards[1::2]).tolist(), strict=True))
-
-
-def accuracy(trained: Trained, pairs: list[Pair], cache: TrunkCache) -> float:
-    found = differences(trained, pairs, cache)
-    return sum(d > 0 for d in found.values()) / len(found)
-
-
-def voted(pairs: list[Pair], trunk: str, settings: TrainSettings, members: int, cache: TrunkCache) -> pl.DataFrame:
-    """Return the strength of every label by an ensemble of plain reward models, trained on the same labels."""
-    rows = []
-    for m in range(members):
-        member = train(pairs, trunk, RECIPES["bt"], replace(settings, seed=1000 * settings.seed + m), cache=cache)
-        rows += [(i, m, d) for i, d in differences(member, pairs, cache).items()]
-    votes = pl.DataFrame(
-        rows, schema={"pair_id": pl.String, "member": pl.Int64, "difference": pl.Float64}, orient="row"
-    )
-    return strength(votes, Rule())
-
-
 def noise_found(pairs: list[Pair], wrong: set[str], told: pl.DataFrame) -> dict[str, float]:
     """Return how well strength finds labels that were turned round: AUROC, and lift of the lowest bucket."""
     known = told.filter(pl.col.strength_mean.is_not_null()).with_columns(wrong=pl.col.pair_id.is_in(list(wrong)))
@@ -83,19 +54,6 @@ def noise_found(pairs: list[Pair], wrong: set[str], told: pl.DataFrame) -> dict[
     auroc = (ranks.filter("wrong")["rank"].sum() - bad * (bad + 1) / 2) / (bad * (n - bad))
     lowest = known.filter(pl.col.bucket == 0)["wrong"].mean()
     return {"auroc": float(auroc), "lift": float(lowest) / (bad / n), "pairs": len(pairs)}
-
-
-def interval(values: list[float]) -> dict[str, float]:
-    mean = statistics.mean(values)
-    if len(values) < 2:
-        return {"mean": mean, "low": mean, "high": mean}
-    reach = float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
-    return {"mean": mean, "low": mean - reach, "high": mean + reach}
-
-
-def with_strength(pairs: list[Pair], told: pl.DataFrame) -> list[Pair]:
-    known = dict(told.select("pair_id", "strength_mean").iter_rows())
-    return [replace(p, strength=known[p.pair_id]) for p in pairs if known.get(p.pair_id) is not None]
 
 
 def noise_table(
