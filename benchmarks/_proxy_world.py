@@ -132,7 +132,7 @@ def train_policy(folder: Path) -> tuple[Any, Any]:
         for stepper, rates in zip(steppers, peaks, strict=True):
             for group, rate in zip(stepper.param_groups, rates, strict=True):
                 group["lr"] = rate * rate_at(LM, step)
-        loss_on(model, *next(source)).backward()  # type: ignore[no-untyped-call]
+        loss_on(model, *next(source)).backward()  # type: ignore[no-untyped-call]  # torch types it not
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for stepper in steppers:
             stepper.step()

@@ -37,3 +37,12 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the public development data (../shared/data) is not on this machine")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Compute with one thread: tiny models are far faster, and sums come in one order."""
+    from trainer.nursery.threads import one_thread as with_one_thread  # torch takes seconds to import
+
+    with with_one_thread():
+        yield

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
-import torch
 
 from assets import model_rewards
 from tests.pipeline import harness
@@ -23,21 +22,14 @@ from trainer.reward_models.settings import TrainSettings
 from trainer.reward_models.training import train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from warehouse.store import Snapshot
 
+pytestmark = pytest.mark.usefixtures("one_thread")  # the trunks are too small for more
+
 FROZEN = TrainSettings(tune="frozen", head_rate=2e-2, batch=16, epochs=4, max_length=200, device="cpu", dtype="float32")
 SUBJECTS = ("the sun", "a cat", "rain", "a book", "the sea", "a tree")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def trained(folder: Path, recipe: str, seed: int) -> Path:

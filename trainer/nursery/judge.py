@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.nn.functional import cross_entropy
 
+from trainer.nursery.threads import one_thread
 from trainer.nursery.tokenizer import ASSISTANT, END, USER, special_id, train_tokenizer
 from trainer.nursery.train import CONTEXT, Recipe, build_model, optimizers, rate_at
 from verifiers.genrm.quoting import nonce
@@ -80,9 +81,7 @@ def train_judge(folder: Path, recipe: Recipe = RECIPE) -> None:
     Every answer is as long as every other, and delimiters are letter by letter, so that each thing to read stands at
     the same distance from where it is needed: that is what makes ten seconds enough.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         tokenizer = _tokenizer()
         model = build_model(recipe, tokenizer).train()
         with torch.no_grad():
@@ -102,8 +101,6 @@ def train_judge(folder: Path, recipe: Recipe = RECIPE) -> None:
             for stepper in steppers:
                 stepper.step()
                 stepper.zero_grad()
-    finally:
-        torch.set_num_threads(threads)
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -25,11 +25,6 @@ def facts(prompts: pl.LazyFrame, rollouts: pl.LazyFrame) -> pl.LazyFrame:
     return seen.join(gold, on="prompt_id", how="inner")
 
 
-_MODELLED = pl.Schema(
-    {"prompt_id": pl.String, "sample": pl.Int64, "model_reward": pl.Float64, "model_reward_id": pl.String}
-)
-
-
 def rewards(
     rollouts: pl.LazyFrame, verdicts: pl.LazyFrame, routes: pl.LazyFrame, modelled: pl.LazyFrame | None = None
 ) -> pl.LazyFrame:
@@ -46,12 +41,12 @@ def rewards(
     """
     scored = rollouts.filter(pl.col("role") == "scored").select(*KEY, "finish_reason", "recorded_score")
     judged = verdicts.select(*KEY, "verifier", "verifier_version", "status", "score")
-    told = pl.LazyFrame(schema=_MODELLED) if modelled is None else modelled
-    rows = (
-        scored.join(routes, on="prompt_id", how="inner")
-        .join(judged, on=KEY, how="left")
-        .join(told, on=["prompt_id", "sample"], how="left")
-    )
+    rows = scored.join(routes, on="prompt_id", how="inner").join(judged, on=KEY, how="left")
+    if modelled is None:
+        nothing = {"model_reward": pl.lit(None, pl.Float64), "model_reward_id": pl.lit(None, pl.String)}
+        rows = rows.with_columns(**nothing)
+    else:
+        rows = rows.join(modelled, on=["prompt_id", "sample"], how="left")
     model = pl.col("source") == "reward_model"
     rtv, recorded = pl.col("source") == "rtv", pl.col("source") == "recorded"
     missing = pl.when(pl.col("finish_reason") == "error").then(pl.lit("error")).otherwise(pl.lit("no_response"))

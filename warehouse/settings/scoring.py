@@ -22,7 +22,7 @@ class RewardSettings(Section):
 
 
 class RewardModelSettings(Section):
-    """`[reward_model]`: chooses the best of N, and scores what nothing else can; see `verifiers.hybrid`."""
+    """`[reward_model]`: chooses the best of N, and scores what nothing else can; see `curation.model_rewards`."""
 
     models: list[str] = []  # folders, or names on the hub; several are an ensemble
     scope: Literal["unverified", "all"] = "unverified"  # whose rollouts: prompts without a rule verifier, or all

@@ -8,7 +8,7 @@ import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from trainer.engines.weights import NURSERY
-from trainer.reward_models.about import Calibration
+from trainer.reward_models.about import Calibration, member
 from trainer.reward_models.calibration import calibrate
 from trainer.reward_models.model import Scored, load_reward_model, save_reward_model
 from trainer.reward_models.pairs import Pair
@@ -40,6 +40,9 @@ def test_it_is_mean_and_spread_of_the_nominal_rewards(trained, tmp_path):
         "centre": model.centre,
         "scale": model.scale,
     }
+    known = member(str(tmp_path))
+    assert known.calibration == (model.centre, model.scale)
+    assert known.fingerprint == model.fingerprint
 
 
 def test_a_model_saved_without_it_and_one_whose_rewards_are_all_the_same(trained, tmp_path):

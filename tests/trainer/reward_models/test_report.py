@@ -23,20 +23,13 @@ from trainer.reward_models.settings import TrainSettings
 from trainer.reward_models.training import train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("one_thread")  # the trunks are too small for more
 
 SETTINGS = TrainSettings(
     tune="frozen", head_rate=1e-2, batch=32, micro=32, epochs=8, second_epochs=8, max_length=200, device="cpu"
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def made_up(count: int, seed: int, cache: TrunkCache, idle: float = 0.0) -> list[Pair]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ from transformers import (
 
 from trainer.engines.weights import NURSERY, ModelError
 from trainer.reward_models import loop
-from trainer.reward_models.about import member
 from trainer.reward_models.ensemble import train_members, votes
 from trainer.reward_models.features import TrunkCache
 from trainer.reward_models.loop import CHECKPOINT, TrainingError
@@ -33,22 +31,14 @@ from trainer.reward_models.training import Trained, train
 from warehouse.curation.strength import Rule, strength
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("one_thread")  # the trunks are too small for more
 
 SETTINGS = TrainSettings(
     rate=1e-3, head_rate=3e-3, batch=16, micro=8, epochs=2, max_length=200, device="cpu", dtype="float32"
 )
 FROZEN = replace(SETTINGS, tune="frozen", head_rate=2e-2, epochs=4)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """The trunks are too small for more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def sums(count: int, seed: int, *, wrong: float = 0.0) -> list[Pair]:
@@ -330,16 +320,3 @@ def test_votes_of_members_and_of_heads(tmp_path: Path) -> None:
     assert told.filter(pl.col("pair_id") == "long")["difference"].null_count() == 8
     assert (told.drop_nulls()["difference"] > 0).mean() > 0.9
     assert strength(told, Rule()).filter(pl.col("pair_id") == "long")["votes"].item() == 0
-
-
-def test_the_calibration_is_that_of_the_rewards_that_were_trained_on(tmp_path: Path) -> None:
-    pairs = style(32, 12)
-    model = saved(train(pairs, "nursery", RECIPES["brme"], FROZEN), "brme", tmp_path)
-    scored = model.score([(p.messages, text) for p in pairs for text in (p.chosen, p.rejected)])
-    nominal = [s.nominal for s in scored if s.nominal is not None]
-    assert len(nominal) == 2 * len(pairs)
-    assert model.centre == pytest.approx(statistics.mean(nominal), abs=1e-4)
-    assert model.scale == pytest.approx(statistics.pstdev(nominal), abs=1e-4)
-    known = member(str(tmp_path))
-    assert known.calibration == (model.centre, model.scale)
-    assert known.fingerprint == model.fingerprint
