@@ -77,7 +77,7 @@ def competing(project: Project, view: Snapshot, batch: str, wanted: pl.DataFrame
     open_to = prompts.filter(may).join(wanted.lazy(), on="prompt_id", how="semi").select("prompt_id", "domain")
     known = golds(project, view, batch).frame.select("prompt_id", "verifier", "ground_truth")
     found = open_to.join(known, on="prompt_id").sort("prompt_id").collect()
-    sources = [route(v, g, has_recorded_score=False) for v, g in found.select("verifier", "ground_truth").iter_rows()]
+    sources = [route(v, g) for v, g in found.select("verifier", "ground_truth").iter_rows()]
     scored = found.with_columns(source=pl.Series(sources, dtype=pl.String)).filter(pl.col("source") == "rtv")
     full = pl.lit(project.settings.policy.samples, pl.Int64)
     return scored.select("prompt_id", group=pl.format("{}/{}", "domain", "source"), full=full)

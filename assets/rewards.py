@@ -11,13 +11,15 @@ from assets.golds import golds
 from assets.model_rewards import calibrated
 from assets.stages import Run, Stage, Written
 from verifiers import available
-from verifiers.hybrid import route
+from verifiers.hybrid import RECORDED, REWARD_MODEL, RTV, route
 from warehouse.curation.model_rewards import by_member, scores
 from warehouse.curation.rewards import facts, rewards
 from warehouse.ledger import Build
 from warehouse.settings import outcome_hash
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from assets.project import Project
     from warehouse.store import Snapshot, StageWriter
 
@@ -51,7 +53,7 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     verdicts = view.scan_builds("verdicts", [view.live["verdicts", build.batch, build.variant]])
     known = facts(golds(run.project, view, build.batch).frame, rollouts).collect()
     models = run.project.settings.reward_model.models
-    routes = _routes(known, has_reward_model=bool(models)).with_columns(
+    routes = _routes(known, (RTV, RECORDED, *((REWARD_MODEL,) if models else ()))).with_columns(
         pl.lit(rollouts_commit.inputs.get("policy", "")).alias("policy")
     )
     modelled = _modelled(run.project, view, build) if models else None
@@ -76,14 +78,15 @@ def _modelled(project: Project, view: Snapshot, build: Build) -> pl.LazyFrame:
     return found.select("prompt_id", "sample", model_reward="reward", model_reward_id=name)
 
 
-def _routes(known: pl.DataFrame, *, has_reward_model: bool) -> pl.DataFrame:
+def _routes(known: pl.DataFrame, configured: Collection[str]) -> pl.DataFrame:
     """Ask the router once for every distinct case."""
     case = ["verifier", "has_gold", "has_text", "has_recorded_score"]
     cases = known.select(case).unique()
     rows = []
     for verifier, has_gold, has_text, has_score in cases.iter_rows():
         gold = "" if has_gold else None
-        source = route(verifier if has_text else None, gold, has_score, has_reward_model and has_text)
+        open_to = configured if has_text else (RECORDED,)
+        source = route(verifier, gold, has_recorded_score=has_score, available=open_to)
         rows.append((verifier, has_gold, has_text, has_score, source, _why_none(verifier, has_gold=has_gold)))
     schema: dict[str, pl.DataType | type[pl.DataType]] = {**cases.schema, "source": pl.String, "no_source": pl.String}
     table = pl.DataFrame(rows, schema=schema, orient="row")

@@ -237,4 +237,4 @@ def test_nothing_in_a_task_raises(name, response, gold):
     ],
 )  # fmt: skip
 def test_routing(verifier, gold, recorded, source):
-    assert route(verifier, gold, recorded) == source
+    assert route(verifier, gold, has_recorded_score=recorded) == source
