@@ -66,6 +66,7 @@ class Chunks:
             pl.lit(seconds).alias("seconds"),
             pl.lit(began).alias("started_at"),
             pl.lit(self._run_id).alias("run_id"),
+            pl.lit("rollouts").alias("stage"),
         )
         # What was spent is written first: a kill between the two loses samples, and the account still tells of them.
         if not self._told:

@@ -9,6 +9,7 @@ from assets import (
     curriculum,
     difficulty,
     gold_checks,
+    judgements,
     model_rewards,
     prompts,
     recorded,
@@ -35,6 +36,7 @@ BATCH_STAGES = (
     verdicts.STAGE,
     model_rewards.STAGE,
     references.STAGE,
+    judgements.STAGE,
     rewards.STAGE,
     difficulty.STAGE,
 )

@@ -128,7 +128,11 @@ def measured(project: Project, view: Snapshot) -> Measured:
         .row(0)
     )
     tokens, seconds = (
-        store.stored("generation").filter(mine).select(pl.col("response_tokens", "seconds").sum()).collect().row(0)
+        store.stored("generation")
+        .filter(mine, pl.col("stage").fill_null("rollouts") == "rollouts")
+        .select(pl.col("response_tokens", "seconds").sum())
+        .collect()
+        .row(0)
     )
     return Measured(
         samples=int(count or 0),

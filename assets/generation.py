@@ -16,6 +16,7 @@ import polars as pl
 
 from assets.chunks import Chunks
 from assets.golds import unusable
+from assets.metering import BudgetSpentError
 from assets.policies import engine_for
 from assets.progress import report
 from assets.recorded import recorded_prompts
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from warehouse.ledger import Build
     from warehouse.settings import PolicySettings
     from warehouse.store import Snapshot, StageWriter
-
-
-class BudgetSpentError(RuntimeError):
-    """The `[budget]` of a run is spent; what was generated is kept, and a later run goes on from there."""
 
 
 class Sampler(Protocol):
@@ -109,7 +106,7 @@ def generate(run: Run, view: Snapshot, build: Build, writer: StageWriter, sample
         BudgetSpentError: so is what was generated before the budget of the run was spent.
     """
     policy = run.project.settings.policy
-    meter = Meter(run.project.settings.budget, _spent_before(run))
+    meter = Meter(run.project.settings.budget, spent_before(run))
     chunks = Chunks(run.run_id, writer, policy.chunk_prompts * (policy.samples + policy.reference_samples))
     while meter.stopped is None and (plan := sampler.plan()).height:
         carry_over(writer, plan, policy)
@@ -139,7 +136,7 @@ def _rows(writer: StageWriter) -> int:
     return int(writer.written("rollouts").select(pl.len()).collect().item())
 
 
-def _spent_before(run: Run) -> Tokens:
+def spent_before(run: Run) -> Tokens:
     """Return what this run has spent already, on any batch: what is not committed yet was paid for, too."""
     ids = [i for i in (run.run_id, *run.earlier) if i]
     rows = run.project.store.stored("generation").filter(pl.col("run_id").is_in(ids))

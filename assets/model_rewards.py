@@ -8,6 +8,7 @@ import polars as pl
 
 from assets.code_version import code_version
 from assets.golds import golds
+from assets.keys import inside
 from assets.policies import close_engine
 from assets.progress import report
 from assets.stages import Run, Stage, Written
@@ -120,9 +121,9 @@ def _score(
 
 def _texts(view: Snapshot, build: Build, keys: pl.DataFrame, one: Member, chosen: RewardModelSettings) -> pl.DataFrame:
     """Return KEY, messages, response and task_id, which names all that decides a reward."""
-    inside = _inside(keys)
-    rollouts = view.scan_builds("rollouts", [view.live["rollouts", build.batch, build.variant]]).filter(inside)
-    prompts = view.scan_builds("prompts", [view.live["prompts", build.batch, ""]]).filter(inside)
+    mine = inside(keys)
+    rollouts = view.scan_builds("rollouts", [view.live["rollouts", build.batch, build.variant]]).filter(mine)
+    prompts = view.scan_builds("prompts", [view.live["prompts", build.batch, ""]]).filter(mine)
     rows = (
         rollouts.join(keys.lazy(), on=KEY, how="semi")
         .select(*KEY, "response")
@@ -136,18 +137,10 @@ def _texts(view: Snapshot, build: Build, keys: pl.DataFrame, one: Member, chosen
     return rows.with_columns(pl.Series("task_id", ids, pl.String))
 
 
-def _inside(keys: pl.DataFrame) -> pl.Expr:
-    """Return what is of the prompts of some sorted keys; their range lets a reader pass over the rest of a file."""
-    ids = keys["prompt_id"]
-    return pl.col("prompt_id").is_between(pl.lit(ids[0]), pl.lit(ids[-1])) & pl.col("prompt_id").is_in(
-        ids.unique().to_list()
-    )
-
-
 def _known(old: pl.LazyFrame, texts: pl.DataFrame) -> pl.DataFrame:
     """Return the rows that other builds have of the very same tasks."""
     tasks = texts.lazy().select(*KEY, "task_id")
-    rows = old.filter(_inside(texts)).join(tasks, on=[*KEY, "task_id"], how="semi").sort("build_id")
+    rows = old.filter(inside(texts)).join(tasks, on=[*KEY, "task_id"], how="semi").sort("build_id")
     return rows.unique([*KEY, "head"], keep="first").select(list(MODEL_REWARDS.columns)).collect()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from assets.chunks import took
+from assets.keys import inside
 from trainer.engines import REFERENCE, SCORED, TOO_LONG, Completion, EngineError, Request, plan_requests, sample_seed
 from warehouse.curation.budget import Meter, Tokens
 from warehouse.schemas import ROLLOUTS
@@ -67,9 +68,9 @@ def carry_over(writer: StageWriter, plan: pl.DataFrame, policy: PolicySettings) 
     before = writer.previous.rows_id if writer.previous is not None else ""
     answered = pl.col("detail").is_null() | pl.col("detail").str.starts_with(TOO_LONG)
     for samples in spelled_out(plan, policy):
-        have = writer.written("rollouts").filter(_inside(samples)).select(KEY)
+        have = writer.written("rollouts").filter(inside(samples)).select(KEY)
         rows = (
-            others.filter(_inside(samples) & answered)
+            others.filter(inside(samples) & answered)
             .join(samples.lazy(), on=[*KEY, "seed"], how="semi")
             .join(have, on=KEY, how="anti")
             .sort(pl.col("build_id") != before, "build_id", *KEY)  # what was committed counts before what was not
@@ -87,21 +88,15 @@ def requests(
     """Yield requests for the planned samples that are not there, by prompt_id."""
     prompts = view.scan_builds("prompts", [view.live["prompts", build.batch, ""]])
     for samples in spelled_out(plan, policy):
-        have = writer.written("rollouts").filter(_inside(samples)).select(KEY).collect()
+        have = writer.written("rollouts").filter(inside(samples)).select(KEY).collect()
         missing = samples.join(have, on=KEY, how="anti", maintain_order="left")
         by_prompt = missing.group_by("prompt_id", maintain_order=True).agg("role", "sample")
         for some in by_prompt.iter_slices(policy.chunk_prompts):  # so many texts are held at a time
-            texts = prompts.filter(_inside(some)).join(some.lazy(), on="prompt_id").sort("prompt_id")
+            texts = prompts.filter(inside(some)).join(some.lazy(), on="prompt_id").sort("prompt_id")
             rows = texts.select("prompt_id", "messages", "raw_text", "role", "sample").collect()
             for prompt_id, messages, raw_text, roles, numbers in rows.iter_rows():
                 turns = [(m["role"], m["content"]) for m in messages]
                 yield from plan_requests(prompt_id, turns, raw_text, policy, list(zip(roles, numbers, strict=True)))
-
-
-def _inside(rows: pl.DataFrame) -> pl.Expr:
-    """Return what is of the prompts of some sorted rows; their range lets a reader pass over the rest of a file."""
-    within = pl.col("prompt_id").is_between(pl.lit(rows["prompt_id"][0]), pl.lit(rows["prompt_id"][-1]))
-    return within & pl.col("prompt_id").is_in(rows["prompt_id"].unique().to_list())
 
 
 class Asked:

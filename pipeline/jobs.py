@@ -10,6 +10,7 @@ BATCH_STAGES = (
     "verdicts",
     "model_rewards",
     "references",
+    "judgements",
     "rewards",
     "difficulty",
 )

@@ -76,7 +76,9 @@ def _generation(project: Project, view: Snapshot) -> list[dict[str, Any]]:
     own = own_policy_id(project.settings.policy)
     names = ({own: project.settings.policy.model} if own is not None else {}) | names
     rows = sums.with_columns(model=pl.col("policy_id").replace_strict(names, default="", return_dtype=pl.String))
-    total = sums.select(pl.col(SUMS).sum()).with_columns(policy_id=pl.lit("all"), state=pl.lit(""), model=pl.lit(""))
+    total = sums.select(pl.col(SUMS).sum()).with_columns(
+        policy_id=pl.lit("all"), stage=pl.lit(""), state=pl.lit(""), model=pl.lit("")
+    )
     told = []
     for row in pl.concat([rows, total.select(rows.columns)]).to_dicts():
         rate = row["response_tokens"] / row["seconds"] if row["seconds"] else None
@@ -117,14 +119,14 @@ def render(found: dict[str, Any]) -> Group:
 
 
 def _generated(found: dict[str, Any]) -> Table:
-    columns = ["policy", "model", "state", "samples", "prompt tokens", "response tokens", "time", "tokens/s"]
+    columns = ["policy", "model", "for", "state", "samples", "prompt tokens", "response tokens", "time", "tokens/s"]
     table = _table(
         "Generated so far, also what was replaced or never finished", *columns, *(["cost"] if found["priced"] else [])
     )
     for g in found["generation"]:
         rate = "" if g["tokens_per_second"] is None else number(g["tokens_per_second"])
         counts = (f"{g[c]:,}" for c in ("samples", "prompt_tokens", "response_tokens"))
-        cells = [g["policy_id"][:12], g["model"], g["state"], *counts, duration(g["seconds"]), rate]
+        cells = [g["policy_id"][:12], g["model"], g["stage"], g["state"], *counts, duration(g["seconds"]), rate]
         table.add_row(*cells, *([f"{g['cost']:.4g}"] if found["priced"] else []))
     return table
 

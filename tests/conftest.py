@@ -46,3 +46,13 @@ def one_thread():
 
     with with_one_thread():
         yield
+
+
+@pytest.fixture(scope="session")
+def judge_folder(tmp_path_factory) -> Path:
+    """Return the nursery judge, trained once: about ten seconds of one core."""
+    from trainer.nursery.judge import train_judge
+
+    folder = tmp_path_factory.mktemp("nursery-judge")
+    train_judge(folder)
+    return folder

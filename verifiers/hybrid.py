@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
 RTV, RECORDED, REWARD_MODEL = "rtv", "recorded", "reward_model"
-GENRM_GROUND_TRUTH, GENRM_BEST_OF_N = "genrm_ground_truth", "genrm_best_of_n"
-SOURCES = (RTV, RECORDED, GENRM_GROUND_TRUTH, GENRM_BEST_OF_N, REWARD_MODEL)
+GENRM_GROUND_TRUTH, GENRM_BEST_OF_N, GENRM_RUBRIC = "genrm_ground_truth", "genrm_best_of_n", "genrm_rubric"
+GENRM = (GENRM_GROUND_TRUTH, GENRM_BEST_OF_N, GENRM_RUBRIC)
+SOURCES = (RTV, RECORDED, *GENRM, REWARD_MODEL)
 """Every source, from the one that beats all others to the one that beats none."""
 
 
@@ -97,6 +98,7 @@ def route(
         # A gold of a rule verifier's own form, such as tests of a program, is nothing that a judge could compare with.
         GENRM_GROUND_TRUTH: ground_truth is not None and verifier is None,
         GENRM_BEST_OF_N: has_reference and ground_truth is None,
+        GENRM_RUBRIC: ground_truth is None,
         REWARD_MODEL: True,
     }
     return next((source for source in SOURCES if applies[source] and source in available), None)

@@ -80,6 +80,7 @@ ROLLOUTS = _table("rollouts", "prompt_id role sample", _columns(
 ), policy=True, rows=10_000)
 GENERATION = _table("generation", "chunk", _columns(
     chunk=I, engine=S, samples=I, errors=I, prompt_tokens=I, response_tokens=I, seconds=F, started_at=TIME, run_id=S,
+    stage=S,
 ), policy=True, volatile=("seconds", "started_at", "run_id"))
 REJECTED_ROLLOUTS = _table("rejected_rollouts", "source_row", _columns(
     source_row=S, path=S, outcome=S, reason_code=S, reason=S, raw=S,
@@ -95,7 +96,8 @@ REFERENCES = _table("references", "prompt_id", _columns(
     prompt_id=S, kind=S, sample=I, text=S, score=F, margin_to_second=F,
 ), policy=True, rows=10_000)
 JUDGEMENTS = _table("judgements", "prompt_id sample", _columns(
-    prompt_id=S, sample=I, status=S, score=F, p_first=F, p_second=F, flipped=B, judge=S, template=S,
+    prompt_id=S, sample=I, status=S, score=F, p_first=F, p_second=F, flipped=B, judge=S, template=S, detail=S,
+    task_id=S,
 ), policy=True)
 REWARDS = _table("rewards", "prompt_id sample", _columns(
     prompt_id=S, sample=I, reward=F, source=S, reward_id=S, status=S,

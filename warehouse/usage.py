@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from warehouse.ledger import Commit
 
 SUMS = ("samples", "prompt_tokens", "response_tokens", "seconds")
-_SCHEMA = {"policy_id": pl.String, "state": pl.String, **dict.fromkeys(SUMS[:3], pl.Int64), "seconds": pl.Float64}
+_SCHEMA = {
+    "policy_id": pl.String,
+    "stage": pl.String,
+    "state": pl.String,
+    **dict.fromkeys(SUMS[:3], pl.Int64),
+    "seconds": pl.Float64,
+}
 
 
 def usage(commits: Sequence[Commit], live: Sequence[Commit], account: pl.LazyFrame) -> pl.DataFrame:
@@ -25,13 +31,15 @@ def usage(commits: Sequence[Commit], live: Sequence[Commit], account: pl.LazyFra
             killed runs go after `storage.keep_hours`, and what they took is forgotten then.
 
     Returns:
-        policy_id, state (live; replaced: by a newer build, retired or abandoned; unfinished: no commit yet), samples,
-        prompt_tokens, response_tokens, seconds; sorted by policy and state.
+        policy_id, stage (rollouts, or judgements of them), state (live; replaced: by a newer build, retired or
+        abandoned; unfinished: no commit yet), samples, prompt_tokens, response_tokens, seconds; sorted by the first
+        three.
     """
     seqs = {c.seq for c in live}
     rows = [
         (
             c.variant,
+            c.stage if c.stage == "judgements" else "rollouts",
             "live" if c.seq in seqs else "replaced",
             c.counts["generated"],
             c.counts["prompt_tokens"],
@@ -43,13 +51,14 @@ def usage(commits: Sequence[Commit], live: Sequence[Commit], account: pl.LazyFra
     ]
     finished = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
     both = pl.concat([finished, unfinished(commits, account).collect()])
-    return both.group_by("policy_id", "state").agg(pl.col(SUMS).sum()).sort("policy_id", "state")
+    return both.group_by("policy_id", "stage", "state").agg(pl.col(SUMS).sum()).sort("policy_id", "stage", "state")
 
 
 def unfinished(commits: Sequence[Commit], account: pl.LazyFrame) -> pl.LazyFrame:
     """Return the rows of `generation` that no commit names, with the columns of `usage`."""
     lost = account.filter(~pl.col("build_id").is_in([c.rows_id for c in commits]))
-    return lost.select("policy_id", pl.lit("unfinished").alias("state"), *SUMS).cast(pl.Schema(_SCHEMA))
+    stage = pl.col("stage").fill_null("rollouts")  # of accounts from before there was a judge
+    return lost.select("policy_id", stage, pl.lit("unfinished").alias("state"), *SUMS).cast(pl.Schema(_SCHEMA))
 
 
 def spent(account: pl.DataFrame) -> dict[str, int]:

@@ -33,7 +33,7 @@ def says(source: str, value: float | None) -> Callable[[Sequence[Scorable]], lis
         (None, '"4"', False, True, "recorded"),
         (None, '"4"', False, False, "genrm_ground_truth"),
         (None, None, True, False, "genrm_best_of_n"),
-        (None, None, False, False, "reward_model"),
+        (None, None, False, False, "genrm_rubric"),
         ("nobody's", '"4"', False, False, "reward_model"),
     ],
 )

@@ -14,16 +14,10 @@ if TYPE_CHECKING:
 
     from verifiers.genrm.contract import Judgement
 
-COLUMNS = pl.Schema({**JUDGEMENTS.columns, "detail": pl.String})
+COLUMNS = pl.Schema({name: kind for name, kind in JUDGEMENTS.columns.items() if name != "task_id"})
 
 
-def judgement_frame(judgements: Iterable[Judgement], *, detail: bool = "detail" in JUDGEMENTS.columns) -> pl.DataFrame:
-    """Return one row a judgement, sorted by prompt_id and sample, with the columns of the table `judgements`.
-
-    Args:
-        judgements: in any order.
-        detail: with the column `detail`, which says why there is no score; default: as the table has it.
-    """
+def judgement_frame(judgements: Iterable[Judgement]) -> pl.DataFrame:
+    """Return one row a judgement, sorted by prompt_id and sample: the table's columns, but for task_id."""
     rows = [{**asdict(j), "status": j.status.value} for j in judgements]
-    frame = pl.DataFrame(rows, schema=COLUMNS, orient="row").sort("prompt_id", "sample")
-    return frame if detail else frame.select(pl.Schema(JUDGEMENTS.columns).names())
+    return pl.DataFrame(rows, schema=COLUMNS, orient="row").sort("prompt_id", "sample")

@@ -20,16 +20,14 @@ from trainer.nursery.threads import one_thread
 from trainer.nursery.tokenizer import ASSISTANT, END, USER, special_id, train_tokenizer
 from trainer.nursery.train import CONTEXT, Recipe, build_model, optimizers, rate_at
 from verifiers.genrm.quoting import nonce
-from verifiers.genrm.templates import Template
+from verifiers.genrm.templates import template
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerFast
 
-TEMPLATE = Template(
-    "nursery", "pairwise", None, "{question}\n{first}\n{second}", {"A": 1.0, "B": 0.0}, "VERDICT", max_tokens=24
-)
+TEMPLATE = template("nursery")
 FIXED, ADDENDS = 3, (0, 1, 2, 3)  # the sums 3 + 0 to 3 + 3
 OFF = (0, 1, 3)  # how far answers are off, up or down
 SLOPE, PREFERENCE = 1.2, 0.4  # nats for each step nearer the right answer, and for standing first

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from trainer.engines.weights import find_model, fingerprint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 ABOUT: Final = "reward_model.json"
@@ -55,3 +56,8 @@ def calibration_of(folder: Path) -> Calibration:
     file = folder / ABOUT
     known = json.loads(file.read_text(encoding="utf-8")).get("calibration") if file.is_file() else None
     return Calibration(**known) if known else Calibration()
+
+
+def models_id(combine: str, fingerprints: Sequence[str], against: str) -> str:
+    """Return who made a reward: how heads are combined, which models, and what they compare with."""
+    return f"{combine}@{'+'.join(name[:12] for name in sorted(fingerprints))}:{against}"

@@ -146,6 +146,8 @@ _ALL = (
         anchor="Score",
         rubric=DEFAULT_RUBRIC,
     ),
+    # Of the nursery's judge alone (`trainer.nursery.judge`), which was trained to answer it and needs no instructions.
+    Template("nursery", "pairwise", None, "{question}\n{first}\n{second}", anchor="VERDICT", max_tokens=24),
 )
 TEMPLATES: dict[str, Template] = {t.name: t for t in _ALL}
 

@@ -17,7 +17,7 @@ from warehouse.settings.model import (
     deciding,
     outcome_hash,
 )
-from warehouse.settings.scoring import RewardModelSettings, RewardSettings
+from warehouse.settings.scoring import JudgingSettings, RewardModelSettings, RewardSettings
 
 __all__ = [
     "AdaptiveSettings",
@@ -28,6 +28,7 @@ __all__ = [
     "EvaluationSet",
     "FieldSpec",
     "IngestSettings",
+    "JudgingSettings",
     "Loaded",
     "PhaseSettings",
     "PolicySettings",

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from warehouse.settings.adaptive import AdaptiveSettings
 from warehouse.settings.fields import ColumnField, LiteralField, Share, Where
 from warehouse.settings.machine import BudgetSettings, EngineSettings, VerifierSettings
-from warehouse.settings.scoring import RewardModelSettings, RewardSettings
+from warehouse.settings.scoring import JudgingSettings, RewardModelSettings, RewardSettings
 from warehouse.settings.section import Section
 
 Pool = Literal["original", "new", "eval"]
@@ -273,6 +273,7 @@ class Settings(Section):
     adaptive: AdaptiveSettings = AdaptiveSettings()
     ingest: IngestSettings = IngestSettings()
     reward: RewardSettings = RewardSettings()
+    judge: JudgingSettings = JudgingSettings()
     reward_model: RewardModelSettings = RewardModelSettings()
     selection: SelectionSettings = SelectionSettings()
     curriculum: CurriculumSettings = CurriculumSettings()
@@ -327,6 +328,7 @@ class Settings(Section):
 # Where things lie and how they are run changes no outcome: left out of every hash.
 _NOT_DECIDING = {
     "path", "chunk_rows", "chunk_prompts", "batch_size", "device", "verifiers", "budget", "schedule", "storage",
+    "canaries", "max_false_positive_rate",
 }  # fmt: skip
 
 

@@ -1,16 +1,8 @@
-"""The nursery judge, trained once: about ten seconds of one core."""
+"""The nursery judge, ready to be asked."""
 
 import pytest
 
 from trainer.engines.transformers import TransformersEngine
-from trainer.nursery.judge import train_judge
-
-
-@pytest.fixture(scope="session")
-def judge_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("nursery-judge")
-    train_judge(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,214 @@
+"""Prompts without a rule verifier, judged by a real, if small, judge: from imported rollouts to rewards.
+
+The judge knows sums from 3 + 0 to 3 + 3. Two of them have a ground truth that no verifier checks; two have none, and
+are compared with a reference sample. A question of another kind has neither, and goes to the reward model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+from assets import judgements
+from assets.project import Project, open_project
+from assets.stages import Run, materialise
+from tests.pipeline import harness
+from trainer.hybrid import hybrid_reward
+from trainer.judge.settings import identity
+from verifiers.hybrid import Scorable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from warehouse.store import Snapshot
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+WITH_GOLD, OPEN = ("3 + 0?", "3 + 1?"), ("3 + 2?", "3 + 3?")
+GOLDS = {"3 + 0?": 3, "3 + 1?": 4, "3 + 2?": 5, "3 + 3?": 6}
+OTHER = "Tell me about the sun in one sentence."
+
+
+def corpus_of(folder: Path, weights: Path, **changes: object) -> harness.Corpus:
+    corpus = harness.Corpus(folder)
+    rows = [{"q": q, "a": str(GOLDS[q]) if q in WITH_GOLD else None} for q in GOLDS]
+    harness.write_lines(folder / "sums.jsonl", [*rows, {"q": OTHER, "a": None}])
+    rollouts = [
+        {"q": q, "r": str(GOLDS[q] + off), "f": "stop"} for q in GOLDS for off in (0, 1, -1, 3, -3)
+    ] + [{"q": q, "r": "", "f": "stop"} for q in GOLDS]  # fmt: skip
+    rollouts += [{"q": q, "r": str(GOLDS[q]), "f": "length"} for q in GOLDS]
+    rollouts += [{"q": q, "r": str(GOLDS[q]), "f": "stop"} for q in GOLDS]  # the last: a reference sample
+    harness.write_lines(folder / "rollouts.jsonl", rollouts)
+    others = [{"q": OTHER, "r": f"The sun is {w}.", "f": "stop"} for w in ("hot", "a star", "big")]
+    harness.write_lines(folder / "others.jsonl", others)
+    corpus.settings = {
+        "source": [{"name": "sums", "path": "sums.jsonl", "prompt": "q", "ground_truth": "a", "domain": "sums"}],
+        "rollouts": [
+            {"name": "sft", "path": "rollouts.jsonl", "prompt": "q", "response": "r", "finish_reason": "f",
+             "reference_samples": 1},
+            {"name": "other", "path": "others.jsonl", "prompt": "q", "response": "r", "finish_reason": "f"},
+        ],
+        "policy": {"engine": "recorded"},
+        "ingest": {"heldout_share": 0.0, "near_duplicate_threshold": 1.0},
+        "engine": {"workers": 1},
+        "judge": {
+            "model": str(weights), "gold_template": "nursery", "open_template": "nursery", "canaries": 0,
+            "device": "cpu", "dtype": "float32", "batch_size": 16,
+        },
+        "reward_model": {"models": ["nursery-reward"], "device": "cpu", "dtype": "float32"},
+    }  # fmt: skip
+    for section, values in changes.items():
+        corpus.settings[section] = corpus.settings.get(section, {}) | values  # type: ignore[operator]
+    corpus.write_settings()
+    return corpus
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    harness.leave_out_what_is_for_people(monkeypatch)
+    monkeypatch.setenv("PREPPO_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def run(corpus: harness.Corpus, home: Path, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
+    monkeypatch.setenv("PREPPO_CONFIG", str(corpus.config))
+    project, report = harness.run_here(corpus, home)
+    assert report.failures == []
+    return project.store.snapshot()
+
+
+def by_question(view: Snapshot, table: str) -> dict[tuple[str, int], dict[str, object]]:
+    texts = view.scan("prompts").select("prompt_id", q=pl.col("messages").list.last().struct.field("content"))
+    rows = view.scan(table).join(texts, on="prompt_id").collect().to_dicts()
+    return {(r["q"], r["sample"]): r for r in rows}
+
+
+def test_the_hybrid_reward_is_what_the_tables_have(
+    judge_folder: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = corpus_of(tmp_path / "corpus", judge_folder)
+    view = run(corpus, home, monkeypatch)
+    rewards, judged = by_question(view, "rewards"), by_question(view, "judgements")
+    assert {q for q, _ in judged} == set(GOLDS), "the judge is asked about what it can compare, and nothing else"
+    for (question, _), row in rewards.items():
+        wanted = "genrm_ground_truth" if question in WITH_GOLD else "genrm_best_of_n"
+        assert row["source"] == (wanted if question in GOLDS else "reward_model")
+    for question in GOLDS:
+        right, near, far = (judged[question, n]["score"] for n in (0, 1, 3))
+        assert right == pytest.approx(0.5, abs=0.15), "as good as the reference"
+        assert right > near > far  # type: ignore[operator]
+    statuses = {row["status"] for row in rewards.values()}
+    assert statuses == {"judged", "not_an_answer", "truncated", "scored"}
+    assert all((row["reward"] is None) == (row["status"] == "truncated") for row in rewards.values())
+
+    prompts = {r["prompt_id"]: r for r in view.scan("prompts").collect().to_dicts()}
+    references = {
+        r["prompt_id"]: r["text"]
+        for r in view.scan("references").filter(pl.col("kind") == "best_of_n").collect().to_dicts()
+    }
+    scored = view.scan("rollouts").filter(pl.col("role") == "scored").sort("prompt_id", "sample").collect()
+    items = [
+        Scorable(
+            r["prompt_id"], r["sample"],
+            tuple((m["role"], m["content"]) for m in prompts[r["prompt_id"]]["messages"]),
+            r["response"], r["finish_reason"], prompts[r["prompt_id"]]["verifier"],
+            prompts[r["prompt_id"]]["ground_truth"], references.get(r["prompt_id"]),
+        )
+        for r in scored.to_dicts()
+    ]  # fmt: skip
+    project = corpus_project(corpus, home)
+    with hybrid_reward(project.settings, workers=1) as hybrid:
+        found = hybrid.score(items)
+    table = view.scan("rewards").sort("prompt_id", "sample").collect().to_dicts()
+    assert [(r.prompt_id, r.sample, r.source, r.reward_id, r.status) for r in found] == [
+        (r["prompt_id"], r["sample"], r["source"], r["reward_id"], r["status"]) for r in table
+    ]
+    for reward, row in zip(found, table, strict=True):
+        assert reward.reward == (None if row["reward"] is None else pytest.approx(row["reward"], abs=2e-6))
+
+
+def corpus_project(corpus: harness.Corpus, home: Path) -> Project:
+    return open_project(corpus.config, home)
+
+
+def test_another_judge_judges_again_and_nothing_before_it(
+    judge_folder: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(corpus_of(tmp_path / "corpus", judge_folder), home, monkeypatch)
+    asked = first.scan("generation").filter(pl.col("stage") == "judgements").collect()["samples"].sum()
+    assert asked > 0
+    corpus = corpus_of(tmp_path / "corpus", judge_folder, judge={"canaries": 2, "max_false_positive_rate": 1.0})
+    same = run(corpus, home, monkeypatch)
+    assert same.live == first.live, "watching a judge more closely makes no other judge"
+    corpus = corpus_of(tmp_path / "corpus", judge_folder, judge={"temperature": 0.5})
+    view = run(corpus, home, monkeypatch)
+    moved = {c.stage for key, c in view.live.items() if first.live.get(key) != c}
+    assert {"judgements", "rewards", "difficulty"} <= moved <= {
+        "judgements", "rewards", "difficulty", "selection", "curriculum", "release",
+    }  # fmt: skip
+    assert set(view.scan("judgements").collect()["judge"]).isdisjoint(first.scan("judgements").collect()["judge"])
+
+
+def test_new_rollouts_elsewhere_judge_only_what_is_new(
+    judge_folder: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = corpus_of(tmp_path / "corpus", judge_folder)
+    run(corpus, home, monkeypatch)
+    harness.write_lines(tmp_path / "corpus" / "more.jsonl", [{"q": "3 + 1?", "r": "5", "f": "stop"}] * 2)
+    sections = corpus.settings["rollouts"]
+    sections[0]["path"] = ["rollouts.jsonl", "more.jsonl"]
+    corpus.write_settings()
+    view = run(corpus, home, monkeypatch)
+    account = view.scan("generation").filter(pl.col("stage") == "judgements").collect()
+    new = by_question(view, "judgements")
+    assert len([q for q, _ in new if q == "3 + 1?"]) == 9
+    assert account["samples"].sum() <= 3 * 2 * 3, "the new samples, and the one that is a reference no more"
+
+
+def test_a_judge_that_does_not_judge_stops_the_run_with_the_reason(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_judge = {"model": "nursery", "canaries": 8, "retries": 0, "chunk_rows": 4}
+    corpus = corpus_of(tmp_path / "corpus", tmp_path, judge=no_judge)
+    monkeypatch.setenv("PREPPO_CONFIG", str(corpus.config))
+    project, report = harness.run_here(corpus, home)
+    assert len(report.failures) == 1
+    assert "judge 'nursery' with template nursery@" in report.failures[0]
+    assert "canaries have no verdict" in report.failures[0]
+    assert "its scores are not to be used; what was judged before this chunk is kept" in report.failures[0]
+    view = project.store.snapshot()
+    assert len(view.of_stage("references")) == 2
+    assert view.scan("judgements").collect().is_empty()
+
+
+def test_a_budget_ends_judging_and_the_next_run_goes_on(
+    judge_folder: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(corpus_of(tmp_path / "corpus", judge_folder, judge={"chunk_rows": 4}), home, monkeypatch)
+    cost = whole.scan("generation").filter(pl.col("stage") == "judgements").select(
+        pl.sum("prompt_tokens") + pl.sum("response_tokens")
+    ).collect().item()  # fmt: skip
+    other = tmp_path / "other"
+    monkeypatch.setenv("PREPPO_HOME", str(other))
+    limit = {"budget": {"max_tokens": round(cost * 0.6)}, "judge": {"chunk_rows": 4}}
+    corpus = corpus_of(tmp_path / "corpus", judge_folder, **limit)
+    monkeypatch.setenv("PREPPO_CONFIG", str(corpus.config))
+    project, report = harness.run_here(corpus, other)
+    assert report.spent and "judgements of this chunk are kept" in report.failures[0]
+    some = project.store.stored("judgements").collect()
+    assert 0 < some.height < whole.scan("judgements").collect().height
+    view = run(corpus, other, monkeypatch)
+    once, twice = by_question(whole, "judgements"), by_question(view, "judgements")
+    assert {k: r["status"] for k, r in twice.items()} == {k: r["status"] for k, r in once.items()}
+    for key, row in once.items():  # other requests were computed beside it
+        assert twice[key]["score"] == (None if row["score"] is None else pytest.approx(row["score"], abs=1e-5))
+    told = project.store.stored("generation").collect()
+    assert told.filter(pl.col("stage") == "judgements")["samples"].sum() < 1.3 * whole.scan("generation").filter(
+        pl.col("stage") == "judgements"
+    ).collect()["samples"].sum()  # fmt: skip
+    build, *others = judgements.builds(project, view, view.of_stage("prompts")[0].batch)
+    assert all(view.is_current(b) for b in (build, *others))
+    assert all(done.carried for done in materialise(judgements.STAGE, build.batch, Run(project)))
+    assert build.inputs["genrm_ground_truth"] == identity(project.settings.judge, "genrm_ground_truth")
