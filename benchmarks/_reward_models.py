@@ -31,18 +31,20 @@ def accuracy(trained: Trained, pairs: list[Pair], cache: TrunkCache | None = Non
     return sum(d > 0 for d in found.values()) / len(found)
 
 
-def voted(
-    pairs: list[Pair], trunk: str, settings: TrainSettings, members: int, cache: TrunkCache, rule: Rule | None = None
-) -> pl.DataFrame:
-    """Return the strength of every label by an ensemble of plain reward models, trained on the same labels."""
+def ballots(pairs: list[Pair], trunk: str, settings: TrainSettings, members: int, cache: TrunkCache) -> pl.DataFrame:
+    """Return what plain reward models, trained on the same labels, think of each: pair_id, member, difference."""
     frozen, rows = settings.tune == "frozen", []
     for m in range(members):
         member = train(pairs, trunk, RECIPES["bt"], replace(settings, seed=1000 * settings.seed + m), cache=cache)
         rows += [(i, m, d) for i, d in differences(member, pairs, cache if frozen else None).items()]
-    votes = pl.DataFrame(
-        rows, schema={"pair_id": pl.String, "member": pl.Int64, "difference": pl.Float64}, orient="row"
-    )
-    return strength(votes, rule or Rule())
+    return pl.DataFrame(rows, schema={"pair_id": pl.String, "member": pl.Int64, "difference": pl.Float64}, orient="row")
+
+
+def voted(
+    pairs: list[Pair], trunk: str, settings: TrainSettings, members: int, cache: TrunkCache, rule: Rule | None = None
+) -> pl.DataFrame:
+    """Return the strength of every label by an ensemble of plain reward models, trained on the same labels."""
+    return strength(ballots(pairs, trunk, settings, members, cache), rule or Rule())
 
 
 def with_strength(pairs: list[Pair], told: pl.DataFrame) -> list[Pair]:
