@@ -134,7 +134,8 @@ def report(found: dict[str, Any]) -> str:
         "",
         f"Written by `python -m benchmarks.preference_treatments`: {NOISE:.0%} of the training labels turned round, "
         f"{found['seeds']} seeds, ensembles of {found['members']}; heads on all-MiniLM-L6-v2, frozen. Gains in points "
-        "of accuracy on test pairs of the same set, against training on the labels as they came; 95% intervals by seed. "
+        "of accuracy on test pairs of the same set, against training on the labels as they came; 95% intervals by "
+        "seed. "
         "Bold: the interval excludes zero.",
         "",
         f"| set | train | test | no treatment | {' | '.join(names)} |",
