@@ -13,11 +13,13 @@ from assets.stages import Run, Stage, Written
 from warehouse.curation.dedup import TRAINING_PROMPT
 from warehouse.curation.overrides import override_decisions
 from warehouse.curation.selection import select, selection_decisions
+from warehouse.curation.signals import resting
 from warehouse.decisions import changes
 from warehouse.hashing import frame_hash, json_hash
 from warehouse.ledger import CORPUS, Build
 from warehouse.schemas import DECISIONS
-from warehouse.settings import outcome_hash
+from warehouse.settings import deciding, outcome_hash
+from warehouse.training_signals import signals_version, training_runs
 
 if TYPE_CHECKING:
     from assets.project import Project
@@ -51,10 +53,21 @@ def builds(project: Project, view: Snapshot, batch: str = CORPUS) -> list[Build]
     decides = [project.settings.reward.min_scored_share]
     if project.settings.adaptive.arm is not None:
         decides.append(project.settings.policy.samples)
+    told = signals_version(view)
+    if told is not None:
+        inputs["signals"] = told
+        decides.append(deciding(project.settings.signals))
+    arms = project.settings.selection.all_arms()
     return [
-        Build("selection", batch, inputs, STAGE.code_version, outcome_hash(arm, decides), variant=arm.name)
-        for arm in project.settings.selection.all_arms()
+        Build("selection", batch, inputs | _before(view, arm), STAGE.code_version, outcome_hash(arm, decides), arm.name)
+        for arm in arms
     ]
+
+
+def _before(view: Snapshot, arm: ArmSettings) -> dict[str, str]:
+    """Return the arm's last selection as an input, where it counts. Made again from itself it stays as it is."""
+    last = view.commit("selection", CORPUS, arm.name)
+    return {"before": last.data_version} if arm.hysteresis > 0 and last is not None else {}
 
 
 def candidates(project: Project, view: Snapshot, arm: ArmSettings) -> pl.LazyFrame:
@@ -80,6 +93,7 @@ def candidates(project: Project, view: Snapshot, arm: ArmSettings) -> pl.LazyFra
         .drop("problem")
         .join(_one_policy(project, view, arm), on="prompt_id", how="left")
     )
+    known = _told_by_training(project, view, known, arm)
     own = own_policy_id(project.settings.policy)
     if project.settings.adaptive.arm is not None and own is not None:
         drawn_in_full = pl.col("samples").fill_null(0)
@@ -88,6 +102,20 @@ def candidates(project: Project, view: Snapshot, arm: ArmSettings) -> pl.LazyFra
         known = known.with_columns(full=full)
     said = overrides(project).filter(pl.col("field").is_in(SELECTION_FIELDS))
     return overruled(known, said)
+
+
+def _told_by_training(project: Project, view: Snapshot, known: pl.LazyFrame, arm: ArmSettings) -> pl.LazyFrame:
+    """Add what training runs say of prompts, and whether the arm selected them before, where either counts."""
+    if signals_version(view) is not None:
+        chosen = project.settings.signals
+        rest = resting(view.scan("training_signals"), training_runs(view), chosen)
+        may = pl.when(pl.col("pool").is_in(chosen.pools)).then("rest").alias("rest")
+        known = known.join(rest, on="prompt_id", how="left").with_columns(may)
+    if arm.hysteresis > 0:
+        last = view.scan("selection").filter((pl.col("arm") == arm.name) & pl.col("selected"))
+        mark = last.select("prompt_id", selected_before=pl.lit(value=True))
+        known = known.join(mark, on="prompt_id", how="left")
+    return known
 
 
 def _told_later(view: Snapshot) -> pl.LazyFrame:
@@ -124,7 +152,8 @@ def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Writte
     arm = arm_of(project, build.variant)
     pool = candidates(project, view, arm)
     table = select(pool, arm, project.settings.reward)
-    facts = pool.select(pl.col("prompt_id", "scored", "samples", "contaminated_by", "^full$")).collect()
+    shown = "^(prompt_id|scored|samples|contaminated_by|full|signal_mean|signal_gain|still_visits|releases_ago)$"
+    facts = pool.select(shown).collect()
     decided = selection_decisions(table, arm, build.policy_hash, candidates=facts)
     new = pl.concat(
         [decided, override_decisions(overrides(project), build.policy_hash, known=table["prompt_id"], arm=arm.name)]

@@ -435,3 +435,41 @@ def test_prompts_that_reward_models_are_unsure_of_are_left_out_and_a_null_passes
     assert set(reasons(select(frame(*rows), ArmSettings(fraction=1.0), SETTINGS)).values()) <= {
         "pre_ppo", "guard_all_zero",
     }  # fmt: skip
+
+
+def test_what_training_said_keeps_a_prompt_out_with_the_reason():
+    rows = [candidate(i, i, rest=r) for i, r in enumerate([None, "rested_learnt", "rested_stuck", "retired"])]
+    rows.append(candidate(4, 4, pool="original", rest="rested_learnt"))
+    facts = frame(*rows).with_columns(signal_mean=pl.lit(1.0), signal_gain=0.25, still_visits=3, releases_ago=1)
+    got = select(facts, ArmSettings(fraction=1.0, max_all_zero_share=1.0), SETTINGS)
+    assert reasons(got) == {0: "pre_ppo", 1: "rested_learnt", 2: "rested_stuck", 3: "retired", 4: "rested_learnt"}
+    told = selection_decisions(got, ArmSettings(fraction=1.0), "", candidates=facts).sort("prompt_id")
+    assert told["outcome"].to_list() == ["keep", "drop", "drop", "drop", "drop"]
+    assert "left at a mean reward of 1.0 (0.75 before), and rests since, 1 trained releases ago" in told["detail"][1]
+    assert "3 visits on end without any difference" in told["detail"][3]
+
+
+@given(st.lists(st.integers(0, 16), min_size=4, max_size=30), st.data())
+@settings(max_examples=60, deadline=None)
+def test_hysteresis_keeps_what_is_near_the_cut_and_settles_at_once(means, data):
+    before = data.draw(st.lists(st.booleans(), min_size=len(means), max_size=len(means)))
+    share = data.draw(st.sampled_from([0.05, 0.2, 1.0]))
+    arm = ArmSettings(fraction=0.3, hysteresis=share, max_all_zero_share=1.0)
+    plain = arm.model_copy(update={"hysteresis": 0.0})
+
+    def chosen(kept, by):
+        rows = [candidate(i, m, selected_before=k) for i, (m, k) in enumerate(zip(means, kept, strict=True))]
+        return select(frame(*rows), by, SETTINGS)
+
+    got, natural = chosen(before, arm), chosen(before, plain)
+    assert got["selected"].sum() == natural["selected"].sum()
+    kept = got.filter(pl.col.reason == "hysteresis")
+    assert kept.height == got.filter(pl.col.reason == "hysteresis_waits").height
+    marked = dict(zip(natural["prompt_id"], before, strict=True))
+    assert all(marked[p] for p in kept["prompt_id"])
+    cut = natural["selected"].sum() / natural.height
+    assert kept.is_empty() or kept["percentile"].max() <= cut + share + 1e-9
+    again = chosen(got["selected"].to_list(), arm)
+    assert again["selected"].to_list() == got["selected"].to_list(), "made again from itself it stays"
+    details = selection_decisions(got, arm, "")
+    assert details["detail"].null_count() == 0

@@ -27,6 +27,8 @@ CANDIDATE: dict[str, pl.DataType | type[pl.DataType]] = {
     "policy_id": pl.String,
     "override_selected": pl.Boolean,
     "full": pl.Int64,
+    "rest": pl.String,
+    "selected_before": pl.Boolean,
     **{c: t for c, t in DIFFICULTY.columns.items() if c != "prompt_id"},
 }
 
@@ -36,18 +38,24 @@ def select(candidates: pl.LazyFrame | pl.DataFrame, arm: ArmSettings, settings: 
 
     Args:
         candidates: prompt_id, pool, split, domain, gold_conflict, contaminated, bad_gold, policy_id, source (of the
-            reward), the columns of `difficulty`, override_selected, full (how many samples a prompt would have if none
-            had been saved; may be missing where all are drawn). All but prompt_id, pool and split may be null, and
+            reward), the columns of `difficulty`, override_selected, rest (why it rests, see `signals.resting`),
+            selected_before (by this arm's last selection), full (how many samples a prompt would have if none had been
+            saved; may be missing where all are drawn). All but prompt_id, pool and split may be null, and
             those that the rule does not read may be missing.
         arm: the rule, how much of the pool it keeps, and its guards.
         settings: `min_scored_share`.
 
     The first reason that applies counts: `eval`, `heldout` (to overrule these, overrule the pool or the split),
     `override` (a person's word about `selected`; it overrules what follows), `contaminated`, `gold_conflict`,
-    `bad_gold` (its verifier cannot use it), `original`, `suspect_gold`, `unscored`, `guard_uncertain` and
-    `guard_disagreement` (where the arm has such a guard; a null passes), then what the rule says: its own
-    name where a prompt is picked, else `not_applicable` (a column that the rule needs is null), `outside_band`,
-    `guard_all_zero`, `ceiling` or `above_cut`; `floor` where only the domain's floor let it in.
+    `bad_gold` (its verifier cannot use it), `rested_learnt`, `rested_stuck` and `retired` (what training said),
+    `original`, `suspect_gold`, `unscored`, `guard_uncertain` and `guard_disagreement` (where the arm has such a guard;
+    a null passes), then what the rule says: its own name where a prompt is picked, else `not_applicable` (a column that
+    the rule needs is null), `outside_band`, `guard_all_zero`, `ceiling` or `above_cut`; `floor` where only the domain's
+    floor let it in.
+
+    With `hysteresis` a prompt that was selected before is picked first as long as its percentile is not further past
+    the cut than that: `hysteresis` where only this kept it, `hysteresis_waits` where it kept another one out. A
+    selection that is made again from itself stays as it is.
 
     Prompts are ranked within (domain, reward source). `score` is lowest where the rule picks first, `percentile` its
     mid-rank percentile in the group, (mean rank - 1/2) / prompts, strictly between 0 and 1; both are null for a
@@ -75,9 +83,14 @@ def select(candidates: pl.LazyFrame | pl.DataFrame, arm: ArmSettings, settings: 
     if not partial:
         all_zero = (pl.col.reward_min == 0) & (pl.col.reward_max == 0)
         admitted = admitted.with_columns(score=rule.score(arm).cast(pl.Float64), all_zero=all_zero)
+    limits = quotas(sizes, arm, whole=rule.whole)
     admitted = _rank(admitted, rule)
+    if arm.hysteresis > 0:
+        admitted = _held_first(admitted, limits, arm.hysteresis)
     share = 1.0 if rule.whole else arm.max_all_zero_share
-    picked = pick(admitted, quotas(sizes, arm, whole=rule.whole), share).with_columns(reason=_outcome(arm))
+    picked = pick(admitted, limits, share).with_columns(reason=_outcome(arm))
+    if arm.hysteresis > 0:
+        picked = _held_back(picked, arm)
     found = [
         judged.filter(pl.col.reason.is_not_null()).select("row", found="reason"),
         picked.select("row", "score", "percentile", "tie_size", found="reason"),
@@ -87,7 +100,7 @@ def select(candidates: pl.LazyFrame | pl.DataFrame, arm: ArmSettings, settings: 
     )
     added = ["original"] if arm.include_original else []
     overruled = (pl.col.reason == "override") & pl.col.override_selected
-    kept = pl.col.reason.is_in([*added, arm.rule, "floor"]) | overruled
+    kept = pl.col.reason.is_in([*added, arm.rule, "floor", "hysteresis"]) | overruled
     out = out.with_columns(arm=pl.lit(arm.name), rule=pl.lit(arm.rule), selected=kept.fill_null(value=False))
     return out.select(list(SELECTION.columns))
 
@@ -136,6 +149,8 @@ def _standing(arm: ArmSettings, settings: RewardSettings) -> pl.Expr:
         .then(pl.lit("gold_conflict"))
         .when(pl.col.bad_gold)
         .then(pl.lit("bad_gold"))
+        .when(pl.col.rest.is_not_null())
+        .then(pl.col.rest)
         .when(pl.col.pool == "original")
         .then(pl.lit("original"))
         .when(suspect)
@@ -169,7 +184,7 @@ def _refusal(rule: Rule) -> pl.Expr:
 
 
 def _rank(admitted: pl.DataFrame, rule: Rule) -> pl.DataFrame:
-    """Return the prompts in the order of picking, with score, percentile, tie_size, all_zero."""
+    """Return the prompts in the order of picking, with score, percentile, tie_size, all_zero, held."""
     scored = admitted.with_columns(pl.col.score + 0.0)  # no negative zero
     ties = {f"tie_{i}": tie for i, tie in enumerate(rule.tie_break)}
     rank = pl.col.score.rank("average").over("group")
@@ -180,8 +195,31 @@ def _rank(admitted: pl.DataFrame, rule: Rule) -> pl.DataFrame:
         percentile=(rank - 0.5) / pl.len().over("group"),
         tie_size=pl.len().over("group", "score").cast(pl.Int64),
         all_zero=pl.col.all_zero.fill_null(value=False),
+        held=pl.col.selected_before.fill_null(value=False),
         **ties,
     ).sort("group", "score", *ties, "row")  # rows are numbered in the order of the ids
+
+
+def _held_first(ordered: pl.DataFrame, limits: pl.DataFrame, hysteresis: float) -> pl.DataFrame:
+    """Put first what was selected before and is not further past the cut than hysteresis allows, as a share of a group.
+
+    Adds `natural`, the place without that. What is selected so keeps its place where it is selected again from itself.
+    """
+    placed = ordered.join(limits.select("group", "quota"), on="group", how="left", maintain_order="left")
+    natural = pl.int_range(pl.len(), dtype=pl.Int64).over("group")
+    cut = pl.col.quota / pl.len().over("group")
+    waits = ~(pl.col.held & (pl.col.percentile <= cut + hysteresis))
+    return placed.with_columns(natural=natural, waits=waits).sort("group", "waits", "natural").drop("quota", "waits")
+
+
+def _held_back(picked: pl.DataFrame, arm: ArmSettings) -> pl.DataFrame:
+    """Say of which prompts hysteresis has decided: those that it alone kept, and those whose places these hold."""
+    quota = pl.col.picked.sum().over("group")
+    turn = pl.col.allowed.cum_sum().over("group", order_by="natural")
+    kept = pl.col.picked & pl.col.held & (turn > quota) & (pl.col.reason == arm.rule)
+    waits = pl.col.allowed & ~pl.col.picked & (turn <= quota) & (pl.col.reason == "above_cut")
+    reason = pl.when(kept).then(pl.lit("hysteresis")).when(waits).then(pl.lit("hysteresis_waits")).otherwise("reason")
+    return picked.with_columns(reason=reason)
 
 
 def _outcome(arm: ArmSettings) -> pl.Expr:
@@ -217,12 +255,13 @@ def selection_decisions(
         selection: as `select` returns it.
         arm: the same arm.
         policy_hash: of the settings that decided.
-        candidates: as given to `select`; with `scored`, `samples`, `full`, `contaminated_by` the details say more.
+        candidates: as given to `select`; with `scored`, `samples`, `full`, `contaminated_by` and what
+            `signals.resting` returns the details say more.
     """
     rule = RULES[arm.rule]
     cut = pl.col.score.filter(pl.col.reason == arm.rule).max().over("group")
     frame = selection.with_columns(value=rule.sign * pl.col.score + 0.0, threshold=rule.sign * cut + 0.0)
-    facts = ["scored", "samples", "full", "contaminated_by"]
+    facts = ["scored", "samples", "full", "contaminated_by", *_SIGNALS]
     have = [c for c in facts if candidates is not None and c in candidates.columns]
     if candidates is not None and have:
         frame = frame.join(candidates.select("prompt_id", *have), on="prompt_id", how="left", maintain_order="left")
@@ -247,6 +286,9 @@ def selection_decisions(
     )
 
 
+_SIGNALS = ("signal_mean", "signal_gain", "still_visits", "releases_ago")
+
+
 def _details(rule: Rule, arm: ArmSettings) -> dict[str, pl.Expr]:
     """Return what to tell people, by reason."""
     if rule.whole:
@@ -265,6 +307,13 @@ def _details(rule: Rule, arm: ArmSettings) -> dict[str, pl.Expr]:
         picked = pl.format(f"{{}} is {share} {{}}", value, "group", place)
         left = pl.format(f"{{}} is not {share} {{}}: {{}}", value, "group", place, last)
     counts = pl.format("{} of {} rollouts have a reward", pl.col.scored, pl.col.samples)
+    still, h = pl.col.still_visits, pl.lit(arm.hysteresis)
+    since = pl.format(
+        "was left at a mean reward of {} ({} before), and rests since, {} trained releases ago",
+        pl.col.signal_mean.cast(pl.Float64).round(3),
+        (pl.col.signal_mean.cast(pl.Float64) - pl.col.signal_gain.cast(pl.Float64).fill_null(0.0)).round(3),
+        "releases_ago",
+    )
     return {
         arm.rule: picked,
         "above_cut": left,
@@ -288,6 +337,13 @@ def _details(rule: Rule, arm: ArmSettings) -> dict[str, pl.Expr]:
         "eval": pl.lit("in the eval pool: scored, never trained on"),
         "heldout": pl.lit("held out of training"),
         "gold_conflict": pl.lit("two different ground truths are known for this prompt"),
+        "hysteresis": pl.format("{}; it was selected before, and stays within hysteresis = {}", left, h),
+        "hysteresis_waits": pl.format(
+            "{}; prompts that were selected before hold the places (hysteresis = {})", left, h
+        ),
+        "rested_learnt": pl.format("a training run has learnt it: it {}", since),
+        "rested_stuck": pl.format("it does not move: {} visits on end without any difference; it {}", still, since),
+        "retired": pl.format("it does not move: {} visits on end without any difference between rewards", still),
         "bad_gold": pl.lit("its verifier cannot use its ground truth; stage gold_checks says why"),
         "suspect_gold": pl.lit("no rollout passed, and most gave one and the same other answer"),
         "guard_uncertain": pl.lit(

@@ -166,6 +166,7 @@ class ArmSettings(Section):
     drop_suspect_golds: bool = True
     max_reward_model_uncertainty: Annotated[float, Field(gt=0.0)] | None = None  # difficulty.reward_model_uncertainty
     max_source_disagreement: Share | None = None  # difficulty.source_disagreement
+    hysteresis: Share = 0.0  # what was selected stays until it is so far past the cut, as a share of its group
     include_original: bool = True
     floors: dict[str, Annotated[int, Field(ge=0)]] = {}  # domain -> at least so many selected prompts
     ceilings: dict[str, Annotated[int, Field(ge=0)]] = {}  # domain -> at most so many
@@ -181,6 +182,16 @@ class ArmSettings(Section):
                 msg = f"floors.{domain} = {self.floors[domain]} is above ceilings.{domain} = {self.ceilings[domain]}"
                 raise ValueError(msg)
         return self
+
+
+class SignalsSettings(Section):
+    """`[signals]`: what training runs say of prompts, and how long those rest; see `curation.signals`."""
+
+    pools: list[Pool] = ["new"]  # whose prompts may rest
+    learnt_mean: Share = 0.95  # mean reward, where a run left a prompt, from which it is learnt
+    learnt_gain: Share | None = None  # or: how much its mean reward has grown in that run
+    retire_after: Annotated[int, Field(ge=1)] = 4  # visits on end whose rewards are all the same
+    retest_after: Annotated[int, Field(ge=1)] = 2  # releases that were trained on, until a prompt is tried again
 
 
 class SelectionSettings(ArmSettings):
@@ -276,6 +287,7 @@ class Settings(Section):
     judge: JudgingSettings = JudgingSettings()
     reward_model: RewardModelSettings = RewardModelSettings()
     selection: SelectionSettings = SelectionSettings()
+    signals: SignalsSettings = SignalsSettings()
     curriculum: CurriculumSettings = CurriculumSettings()
     engine: EngineSettings = EngineSettings()
     budget: BudgetSettings = BudgetSettings()
