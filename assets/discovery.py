@@ -11,6 +11,10 @@ from assets import (
     gold_checks,
     judgements,
     model_rewards,
+    pair_rewards,
+    preference_pairs,
+    preference_strength,
+    preferences,
     prompts,
     recorded,
     references,
@@ -39,8 +43,16 @@ BATCH_STAGES = (
     judgements.STAGE,
     rewards.STAGE,
     difficulty.STAGE,
+    preference_pairs.STAGE,
 )
-CORPUS_STAGES = (selection.STAGE, curriculum.STAGE, releases.STAGE)
+CORPUS_STAGES = (
+    preferences.STAGE,
+    pair_rewards.STAGE,
+    preference_strength.STAGE,
+    selection.STAGE,
+    curriculum.STAGE,
+    releases.STAGE,
+)
 
 
 def register_new(project: Project) -> Batch | None:

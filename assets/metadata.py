@@ -10,7 +10,7 @@ import dagster as dg
 
 from warehouse.curation.budget import cost
 from warehouse.funnel import funnel, main_path, pass_rate_histogram
-from warehouse.plots import funnel_png, histogram_png
+from warehouse.plots import funnel_png, histogram_png, strength_png
 from warehouse.schemas import TABLES
 
 if TYPE_CHECKING:
@@ -63,10 +63,12 @@ def _generated(totals: Mapping[str, int], project: Project) -> dict[str, float]:
 
 
 def _plot(stage: str, project: Project) -> bytes | None:
-    """Return the picture that belongs to a stage: pass rates by domain, or the funnel of the main arm."""
-    if stage not in ("difficulty", "selection", "release"):
+    """Return the picture of a stage: pass rates by domain, strength of labels, or the funnel of the main arm."""
+    if stage not in ("difficulty", "preference_strength", "selection", "release"):
         return None
     view = project.store.snapshot()
+    if stage == "preference_strength":
+        return strength_png(view.scan("preference_strength").collect())
     if stage == "difficulty":
         return histogram_png(pass_rate_histogram(view))
     return funnel_png(main_path(funnel(view, project.settings.selection.name)))

@@ -112,7 +112,7 @@ def _score(
         known = _known(old, texts)
         new = texts.join(known, on=KEY, how="anti", maintain_order="left")
         if new.height and loaded is None:
-            loaded = _load(one, chosen)
+            loaded = load_member(one, chosen)
         fresh = [] if loaded is None or not new.height else [_scored(loaded, one, new)]
         writer.append("model_rewards", pl.concat([known, *fresh]).sort(*KEY, "head"))
         finished += keys.height
@@ -131,10 +131,14 @@ def _texts(view: Snapshot, build: Build, keys: pl.DataFrame, one: Member, chosen
         .collect()
         .sort(KEY)
     )
-    code = code_version("trainer.reward_models.model")
-    how = (code, one.fingerprint, chosen.dtype, str(chosen.max_length))
-    ids = [text_hash(*how, p, r) for p, r in rows.select("prompt_id", "response").iter_rows()]
+    ids = [response_task(one, chosen, p, r) for p, r in rows.select("prompt_id", "response").iter_rows()]
     return rows.with_columns(pl.Series("task_id", ids, pl.String))
+
+
+def response_task(one: Member, chosen: RewardModelSettings, prompt: str, response: str) -> str:
+    """Return what names all that decides the reward of a response (prompt: its id)."""
+    code = code_version("trainer.reward_models.model")
+    return text_hash(code, one.fingerprint, chosen.dtype, str(chosen.max_length), prompt, response)
 
 
 def _known(old: pl.LazyFrame, texts: pl.DataFrame) -> pl.DataFrame:
@@ -144,7 +148,8 @@ def _known(old: pl.LazyFrame, texts: pl.DataFrame) -> pl.DataFrame:
     return rows.unique([*KEY, "head"], keep="first").select(list(MODEL_REWARDS.columns)).collect()
 
 
-def _load(one: Member, chosen: RewardModelSettings) -> RewardModel:
+def load_member(one: Member, chosen: RewardModelSettings) -> RewardModel:
+    """Load a reward model."""
     from trainer.reward_models.model import load_reward_model  # torch takes seconds to import
 
     close_engine()  # rollouts are done by now, and both may not fit on one device

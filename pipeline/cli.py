@@ -317,7 +317,31 @@ def release_rebuild(session: Session, release_id: str) -> None:
 
 @main.group(cls=Group)
 def reward() -> None:
-    """Verify for other programs."""
+    """Verify for other programs, and train reward models."""
+
+
+@reward.command("train")
+@click.option("--out", "folder", required=True, type=click.Path(path_type=Path), help="Folder for the model(s).")
+@click.pass_obj
+def reward_train(session: Session, folder: Path) -> None:
+    r"""Train reward models on the preference pairs of the home, as [reward_training] says.
+
+    Prompts are split: a report on those that were held out is printed, and kept beside the weights. Killed, it goes on
+    from its last checkpoint when started again.
+
+    \b
+    Examples:
+      preppo reward train --out models/my-rm
+      PREPPO__REWARD_TRAINING__RECIPE=brme preppo reward train --out models/brme
+    """
+    from assets.progress import listening
+    from pipeline.reward_training import train_reward_models
+    from pipeline.run import Bars
+
+    _ = session.store  # a home that exists
+    with Bars(err) as bars, listening(bars):
+        _made, report = train_reward_models(session.project(), folder)
+    out.print(report)
 
 
 @reward.command("serve")

@@ -13,8 +13,9 @@ BATCH_STAGES = (
     "judgements",
     "rewards",
     "difficulty",
+    "preference_pairs",
 )
-CORPUS_STAGES = ("selection", "curriculum", "release")
+CORPUS_STAGES = ("preferences", "pair_rewards", "preference_strength", "selection", "curriculum", "release")
 
 curate_batch = dg.define_asset_job(
     "curate_batch",

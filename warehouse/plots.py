@@ -78,6 +78,33 @@ def _heights(counts: pl.DataFrame, bins: int) -> list[int]:
     return heights
 
 
+def strength_png(table: pl.DataFrame) -> bytes:
+    """Return how strong preference labels are, and how many voters are for them, by bucket.
+
+    Args:
+        table: columns strength_mean, votes_for, votes, bucket; rows without votes are left out.
+    """
+    known = table.filter(pl.col("votes") > 0)
+    figure = _figure(7.2, 2.6)
+    left, right = figure.subplots(1, 2)
+    left.hist(known.get_column("strength_mean").to_numpy(), bins=40, color=_ALL)
+    left.axvline(0, color=_KEPT, linewidth=1)
+    left.set_xlabel("strength (mean difference of rewards)", fontsize=8)
+    left.set_ylabel("pairs", fontsize=8)
+    share = (pl.col("votes_for").sum() / pl.col("votes").sum()).alias("share")
+    buckets = known.group_by("bucket").agg(share).sort("bucket")
+    places = buckets.get_column("bucket").to_list()
+    right.bar([b + 1 for b in places], (100 * buckets.get_column("share")).to_list(), color=_ALL)
+    right.axhline(50, color=_KEPT, linewidth=1)
+    right.set_ylim(0, 100)
+    right.set_xlabel("bucket by strength, weakest first", fontsize=8)
+    right.set_ylabel("votes for the label, %", fontsize=8)
+    for axes in (left, right):
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+    return _png(figure)
+
+
 def _figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 

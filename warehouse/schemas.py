@@ -105,6 +105,12 @@ REWARDS = _table("rewards", "prompt_id sample", _columns(
 PREFERENCES = _table("preferences", "pair_id", _columns(
     prompt_id=S, pair_id=S, messages=MESSAGES, chosen=S, rejected=S, origin=S,
 ))
+REJECTED_PREFERENCES = _table("rejected_preferences", "source_row", _columns(
+    source_row=S, path=S, outcome=S, reason_code=S, reason=S, raw=S,
+), rows=10_000)
+PAIR_REWARDS = _table("pair_rewards", "pair_id side reward_model head", _columns(
+    pair_id=S, side=S, reward_model=S, head=I, mean=F, std=F, detail=S, task_id=S,
+))
 PREFERENCE_STRENGTH = _table("preference_strength", "pair_id", _columns(
     pair_id=S, strength_mean=F, strength_std=F, votes_for=I, votes=I, bucket=I, treatment=S, margin=F,
 ))
@@ -147,6 +153,8 @@ TABLES: dict[str, Table] = {
         JUDGEMENTS,
         REWARDS,
         PREFERENCES,
+        REJECTED_PREFERENCES,
+        PAIR_REWARDS,
         PREFERENCE_STRENGTH,
         DIFFICULTY,
         SELECTION,

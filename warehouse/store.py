@@ -231,9 +231,9 @@ class StageWriter:
         actions = actions_of(found)
         marks: set[str] = set()
         if actions.height:
-            mine = (pl.col("partition.batch") == self.build.batch) & (
-                pl.col("partition.policy_id") == self.build.variant
-            )
+            mine = pl.col("partition.batch") == self.build.batch
+            if "policy_id" in TABLES[table].partitions:
+                mine &= pl.col("partition.policy_id") == self.build.variant
             marks = set(actions.filter(mine).get_column("partition.build_id")) - {self._rows}
         return scan_files(TABLES[table], files_of(found, marks), keep_build=True)
 

@@ -36,6 +36,25 @@ class Rule:
     strongest: float = 0.0
 
 
+def strength_beside(differences: pl.DataFrame, rule: Rule, trusted: pl.Series) -> pl.DataFrame:
+    """Return `strength` of all pairs, where some are never treated: the rule's shares are of the others.
+
+    Args:
+        differences: see `strength`.
+        rule: see `strength`.
+        trusted: pair_id of the pairs whose labels outrank the votes.
+    """
+    inside = pl.col("pair_id").is_in(trusted.to_list())
+    everything = strength(differences, Rule(weakest=0.0, strongest=0.0))
+    told = strength(differences.filter(~inside), rule).select("pair_id", "treatment", "margin")
+    kept = everything.filter(inside).select("pair_id", "treatment", "margin")
+    return (
+        everything.drop("treatment", "margin")
+        .join(pl.concat([told, kept]), on="pair_id", how="left", maintain_order="left")
+        .select(everything.columns)
+    )
+
+
 def strength(differences: pl.DataFrame, rule: Rule) -> pl.DataFrame:
     """Return the columns of `preference_strength`, one row a pair, sorted by pair_id.
 

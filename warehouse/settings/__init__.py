@@ -18,6 +18,7 @@ from warehouse.settings.model import (
     deciding,
     outcome_hash,
 )
+from warehouse.settings.preferences import PreferencesSettings, RewardTrainingSettings, StrengthSettings
 from warehouse.settings.scoring import JudgingSettings, RewardModelSettings, RewardSettings
 
 __all__ = [
@@ -33,13 +34,16 @@ __all__ = [
     "Loaded",
     "PhaseSettings",
     "PolicySettings",
+    "PreferencesSettings",
     "RewardModelSettings",
     "RewardSettings",
+    "RewardTrainingSettings",
     "RolloutsSettings",
     "Settings",
     "SettingsError",
     "SignalsSettings",
     "SourceSettings",
+    "StrengthSettings",
     "VerifierSettings",
     "Where",
     "deciding",

@@ -16,11 +16,13 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from warehouse.settings.adaptive import AdaptiveSettings
 from warehouse.settings.fields import ColumnField, LiteralField, Share, Where
 from warehouse.settings.machine import BudgetSettings, EngineSettings, VerifierSettings
+from warehouse.settings.preferences import PreferencesSettings, RewardTrainingSettings, StrengthSettings
 from warehouse.settings.scoring import JudgingSettings, RewardModelSettings, RewardSettings
 from warehouse.settings.section import Section
 
 Pool = Literal["original", "new", "eval"]
 Rule = Literal["pre_ppo", "variance", "learnability", "band", "rip", "random", "all"]
+OWN_ROLLOUTS = "own_rollouts"  # the origin of pairs that are made of a prompt's own rollouts
 ADAPTIVE_RULES = ("pre_ppo", "variance", "learnability", "band")  # by which a part of the samples can tell
 
 
@@ -280,12 +282,15 @@ class Settings(Section):
 
     source: list[SourceSettings] = []
     rollouts: list[RolloutsSettings] = []
+    preferences: list[PreferencesSettings] = []
     policy: PolicySettings = PolicySettings()
     adaptive: AdaptiveSettings = AdaptiveSettings()
     ingest: IngestSettings = IngestSettings()
     reward: RewardSettings = RewardSettings()
     judge: JudgingSettings = JudgingSettings()
     reward_model: RewardModelSettings = RewardModelSettings()
+    strength: StrengthSettings = StrengthSettings()
+    reward_training: RewardTrainingSettings = RewardTrainingSettings()
     selection: SelectionSettings = SelectionSettings()
     signals: SignalsSettings = SignalsSettings()
     curriculum: CurriculumSettings = CurriculumSettings()
@@ -302,6 +307,11 @@ class Settings(Section):
         for name in names:
             if names.count(name) > 1:
                 msg = f"source.name: two [[source]] are named {name!r}; names must differ"
+                raise ValueError(msg)
+        told = [p.name for p in self.preferences]
+        for name in told:
+            if told.count(name) > 1 or name == OWN_ROLLOUTS:
+                msg = f"preferences.name: {name!r} is taken; names of [[preferences]] must differ"
                 raise ValueError(msg)
         for r in self.rollouts:
             if r.source is not None and r.source not in names:
@@ -340,7 +350,8 @@ class Settings(Section):
 # Where things lie and how they are run changes no outcome: left out of every hash.
 _NOT_DECIDING = {
     "path", "chunk_rows", "chunk_prompts", "batch_size", "device", "verifiers", "budget", "schedule", "storage",
-    "canaries", "max_false_positive_rate",
+    "canaries", "max_false_positive_rate", "reward_training", "preferences",
+    "strength",
 }  # fmt: skip
 
 
