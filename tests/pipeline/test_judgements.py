@@ -146,7 +146,8 @@ def test_another_judge_judges_again_and_nothing_before_it(
     view = run(corpus, home, monkeypatch)
     moved = {c.stage for key, c in view.live.items() if first.live.get(key) != c}
     assert {"judgements", "rewards", "difficulty"} <= moved <= {
-        "judgements", "rewards", "difficulty", "selection", "curriculum", "release",
+        "judgements", "rewards", "difficulty", "preference_pairs", "pair_rewards", "preference_strength", "selection",
+        "curriculum", "release",
     }  # fmt: skip
     assert set(view.scan("judgements").collect()["judge"]).isdisjoint(first.scan("judgements").collect()["judge"])
 

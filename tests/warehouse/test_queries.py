@@ -59,8 +59,27 @@ def test_an_empty_table_has_its_types(snapshot, empty):
 def test_every_helper_view_runs_full_and_empty(snapshot, empty):
     assert len(helper_views()) >= 7
     for name in helper_views():
-        assert query(snapshot, f"FROM {name}").height > 0
+        assert query(snapshot, f"FROM {name}").height > 0 or name == "cleaned_preferences"
         assert query(empty, f"FROM {name}").columns == query(snapshot, f"FROM {name}").columns
+
+
+def test_cleaned_preferences_are_as_their_treatments_say(tmp_path):
+    store = Store(Home(tmp_path / "home"))
+    kinds = ["keep", "flip", "drop", "smooth", None]
+    pairs = [{"pair_id": f"{n}", "prompt_id": "p", "messages": [{"role": "user", "content": "?"}],
+              "chosen": f"c{n}", "rejected": f"r{n}", "origin": o} for n in range(5) for o in ("a", "b")]  # fmt: skip
+    told = [{"pair_id": f"{n}", "strength_mean": -2.0 if t == "flip" else 1.0, "strength_std": 0.0, "votes_for": 1,
+             "votes": 2, "bucket": 0, "treatment": t, "margin": 2.0} for n, t in enumerate(kinds) if t]  # fmt: skip
+    for stage, rows in (("preferences", pairs), ("preference_strength", told)):
+        with store.stage(Build(stage, CORPUS, {}, "1", "")) as writer:
+            writer.write(stage, small.shaped(stage, rows))
+            writer.commit(stage)
+    found = {r["pair_id"]: r for r in query(store.snapshot(), "FROM cleaned_preferences").to_dicts()}
+    assert {i: (r["chosen"], r["rejected"], r["treatment"]) for i, r in found.items()} == {
+        "0": ("c0", "r0", "keep"), "1": ("r1", "c1", "flip"), "3": ("c3", "r3", "smooth"), "4": ("c4", "r4", "keep"),
+    }  # fmt: skip
+    assert found["1"]["strength"] == 2.0 and found["3"]["target"] == pytest.approx(0.7310585786)
+    assert found["0"]["target"] is None and found["4"]["strength"] is None
 
 
 def test_a_query_sees_what_polars_sees(snapshot):
