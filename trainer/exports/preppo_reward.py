@@ -1,0 +1,339 @@
+"""The reward of a preppo release, for any trainer: this file lies beside every export and stands alone.
+
+It needs Python 3.10 and the standard library. Who scores:
+
+- `PREPPO_REWARD_URL` names a server (`preppo reward serve`): the rule verifiers over HTTP. For trainers that cannot
+  have preppo in their environment, and for hosts where no sandbox can run. `PREPPO_REWARD_TOKEN` where it asks for one.
+- else preppo is imported and its hybrid reward runs in this process, with the settings of the release, or those of the
+  file that `PREPPO_CONFIG` names. Code in responses runs in preppo's sandbox and nowhere else.
+
+A failure is never a score: a response that could not be decided has the reward None and a status. TRL leaves such a
+sample out. Trainers that know no such thing get `PREPPO_NULL_REWARD` (default: what the export says, 0.0), and count it
+beside the reward as `preppo_undecided`. A server that cannot be reached within `PREPPO_REWARD_PATIENCE_S` (300) raises:
+training on made-up rewards is worse than stopping.
+
+Every score is appended as a line of JSON to `PREPPO_SIGNALS` (default: `signals.jsonl` beside this file; `off`: none),
+under the name `PREPPO_TRAINING_RUN_ID`; `preppo signals import` reads it. Held-out prompts leave no line.
+
+Functions: `compute_score` for verl, `reward_func` for OpenRLHF, `trl_reward` for TRL, `score` for everything else.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import re
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.request import ProxyHandler, Request, build_opener
+
+RTV = "rtv"
+CHUNK = 256  # tasks in one request
+_ENDS = re.compile(r"(?:\s*(?:<[|｜][^<>|｜]{1,40}[|｜]>|</s>|<eos>|<end_of_turn>))+\s*\Z")
+
+
+class RewardError(RuntimeError):
+    """No reward can be had at all: a server that is gone or refuses, no preppo, or verifiers of other versions."""
+
+
+class Scored(NamedTuple):
+    """What is known of one response: `reward` is None where nothing could be decided, and `status` says why."""
+
+    reward: float | None
+    source: str | None
+    status: str
+    reward_id: str | None = None
+
+
+def score(
+    tasks: list[str],
+    responses: list[str | None],
+    finish_reasons: list[str] | None = None,
+    step: int | None = None,
+    tokens: list[int] | None = None,
+) -> list[Scored]:
+    """Reward responses, one a task and in their order, and log them.
+
+    Args:
+        tasks: JSON texts from the export (`task`, `ground_truth`, `label` or `info`, as the format calls it).
+        responses: texts without their prompts; None where there is none.
+        finish_reasons: `stop`, `length` (cut at the token limit: never scored) or `error`; default: `stop`.
+        step: of the training, where it is known.
+        tokens: of the responses, where they are known.
+
+    Raises:
+        RewardError: see there.
+        ValueError: the lists differ in length, or a task is not from an export.
+    """
+    reasons = finish_reasons or ["stop"] * len(tasks)
+    if not len(tasks) == len(responses) == len(reasons):
+        raise ValueError(f"{len(tasks)} tasks, {len(responses)} responses and {len(reasons)} finish reasons")
+    read = [_read_task(task) for task in tasks]
+    url = _setting("PREPPO_REWARD_URL")
+    found = _over_http(url, read, responses, reasons) if url else _in_process(read, responses, reasons)
+    _check_versions(found)
+    _log(read, found, step, tokens)
+    return found
+
+
+def without_null(scored: Scored) -> float:
+    """Return the reward, or the fixed value for trainers that know no null."""
+    given = _setting("PREPPO_NULL_REWARD") or _about().get("null_reward", 0.0)
+    return float(given) if scored.reward is None else scored.reward
+
+
+def compute_score(
+    data_source: str,
+    solution_str: str,
+    ground_truth: str,  # noqa: ARG001 (verl gives it; the task has it, too)
+    extra_info: dict[str, Any] | None = None,
+    **settings: Any,
+) -> dict[str, float]:
+    """Reward one response in verl (`custom_reward_function`); more keyword arguments are settings by variable name."""
+    _overrides.update({f"PREPPO_{name.upper()}": str(value) for name, value in settings.items() if value is not None})
+    if not extra_info or "task" not in extra_info:
+        raise ValueError(f"extra_info of a row of {data_source!r} has no `task`: this is no export of preppo for verl")
+    one = score([extra_info["task"]], [solution_str])[0]
+    reward = without_null(one)
+    return {"score": reward, "acc": reward, "preppo_undecided": float(one.reward is None)}
+
+
+def reward_func(queries: list[str], prompts: list[str], labels: list[str]) -> dict[str, Any]:
+    """Reward responses in OpenRLHF (`--reward.remote_url`): a query is a prompt and its response as decoded text."""
+    import torch
+
+    responses = [_after(prompt, query) for prompt, query in zip(prompts, queries, strict=True)]
+    found = score(list(labels), list(responses))
+    rewards = torch.tensor([without_null(one) for one in found])
+    undecided = torch.tensor([float(one.reward is None) for one in found])
+    return {"rewards": rewards, "scores": rewards, "extra_logs": {"preppo_undecided": undecided}}
+
+
+def trl_reward(completions: list[Any], task: list[str], **given: Any) -> list[float | None]:
+    """Reward completions in TRL (GRPO, RLOO): None abstains. `max_tokens_reward` also tells those that were cut."""
+    state, ids = given.get("trainer_state"), given.get("completion_ids")
+    texts = [one if isinstance(one, str) else one[-1].get("content") for one in completions]
+    lengths = None if ids is None else [len(one) for one in ids]
+    found = score(list(task), texts, given.get("finish_reasons"), getattr(state, "global_step", None), lengths)
+    if (log := given.get("log_metric")) is not None and found:
+        log("preppo_undecided", sum(one.reward is None for one in found) / len(found))
+    return [one.reward for one in found]
+
+
+def max_tokens_reward(max_tokens: int, end_ids: list[int]) -> Any:
+    """Return `trl_reward` that knows a completion was cut: `max_tokens` long, and not ended by one of `end_ids`."""
+
+    def preppo(completions: list[Any], completion_ids: list[list[int]], **given: Any) -> list[float | None]:
+        cut = ["length" if len(i) >= max_tokens and i[-1] not in end_ids else "stop" for i in completion_ids]
+        return trl_reward(completions, completion_ids=completion_ids, finish_reasons=cut, **given)
+
+    return preppo
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+_overrides: dict[str, str] = {}
+_lock = threading.RLock()
+_state: dict[str, Any] = {}
+
+
+def _setting(name: str) -> str:
+    return _overrides.get(name) or os.environ.get(name, "")
+
+
+def _about() -> dict[str, Any]:
+    """Return `export.json` beside this file, or nothing where the file is used by itself."""
+    with _lock:
+        if "about" not in _state:
+            file = Path(__file__).with_name("export.json")
+            _state["about"] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        about: dict[str, Any] = _state["about"]
+        return about
+
+
+def _read_task(text: str) -> dict[str, Any]:
+    try:
+        task = json.loads(text)
+        assert isinstance(task["prompt_id"], str) and isinstance(task["messages"], list)
+    except (ValueError, TypeError, KeyError, AssertionError):
+        raise ValueError(f"not a task of a preppo export: {str(text)[:80]!r}") from None
+    return dict(task)
+
+
+def _after(prompt: str, query: str) -> str | None:
+    """Return the response in a decoded query, without the tokens that end it; None where the prompt is not in it."""
+    _, found, response = query.partition(prompt)
+    return _ENDS.sub("", response) if found else None
+
+
+def _check_versions(found: list[Scored]) -> None:
+    """Refuse verdicts by other versions of the verifiers than those at the time of the export."""
+    wanted = _about().get("verifiers", {})
+    if _setting("PREPPO_VERIFIER_VERSIONS") == "any":
+        return
+    for one in found:
+        name, _, version = (one.reward_id or "").partition("@")
+        if one.source == RTV and version and wanted.get(name, version) != version:
+            raise RewardError(
+                f"verifier {name} is {version} where rewards are made, and was {wanted[name]} when the release was "
+                "exported: use the same preppo, export again, or set PREPPO_VERIFIER_VERSIONS=any"
+            )
+
+
+# --- in this process --------------------------------------------------------------------------------------------------
+
+
+def _in_process(tasks: list[dict[str, Any]], responses: list[str | None], reasons: list[str]) -> list[Scored]:
+    with _lock:
+        if _state.get("owner") != os.getpid():  # a forked process has workers of its own
+            _state["hybrid"], _state["owner"] = _open(), os.getpid()
+        hybrid = _state["hybrid"]
+    from verifiers.hybrid import Scorable
+
+    items = [
+        Scorable(
+            task["prompt_id"],
+            number,
+            tuple((role, content) for role, content in task["messages"]),
+            response,
+            reason,
+            task.get("verifier"),
+            task.get("ground_truth"),
+            task.get("reference"),
+            task.get("raw_text"),
+        )
+        for number, (task, response, reason) in enumerate(zip(tasks, responses, reasons, strict=True))
+    ]
+    return [Scored(one.reward, one.source, one.status, one.reward_id) for one in hybrid.score(items)]
+
+
+def _open() -> Any:
+    try:
+        from trainer.hybrid import hybrid_reward
+        from warehouse.settings import Settings, load_settings
+    except ImportError as error:
+        raise RewardError(
+            f"preppo cannot be imported here ({error}). Run `preppo reward serve` where it is installed and set "
+            "PREPPO_REWARD_URL, or put preppo's checkout and what it needs into this environment"
+        ) from None
+    config = _setting("PREPPO_CONFIG")
+    settings = (
+        load_settings(Path(config)).settings if config else Settings.model_validate(_about().get("reward_settings", {}))
+    )
+    opened = hybrid_reward(settings, int(_setting("PREPPO_REWARD_WORKERS") or 2))
+    hybrid = opened.__enter__()
+    atexit.register(opened.__exit__, None, None, None)
+    return hybrid
+
+
+# --- over HTTP --------------------------------------------------------------------------------------------------------
+
+
+def _over_http(url: str, tasks: list[dict[str, Any]], responses: list[str | None], reasons: list[str]) -> list[Scored]:
+    if _about().get("in_process"):
+        raise RewardError(
+            "PREPPO_REWARD_URL is set, and this export has prompts for the judge or the reward models, which no server "
+            "offers: unset it, or export without --in-process"
+        )
+    found: list[Scored] = [Scored(None, None, "no_source")] * len(tasks)
+    places, rows = [], []
+    for place, (task, response, reason) in enumerate(zip(tasks, responses, reasons, strict=True)):
+        if task.get("verifier") is None or task.get("ground_truth") is None:
+            continue
+        if response is None:
+            found[place] = Scored(None, RTV, "no_response")
+            continue
+        prompt = task["messages"][-1][1] if task["messages"] else ""
+        names = {"verifier": task["verifier"], "ground_truth": task["ground_truth"], "prompt": prompt}
+        rows.append({**names, "response": response, "finish_reason": reason})
+        places.append(place)
+    for start in range(0, len(rows), CHUNK):
+        verdicts = _ask(url, rows[start : start + CHUNK])
+        for place, verdict in zip(places[start : start + CHUNK], verdicts, strict=True):
+            by = f"{verdict['verifier']}@{verdict['version']}"
+            found[place] = Scored(verdict["score"], RTV, verdict["status"], by)
+    return found
+
+
+def _ask(url: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the verdicts of one request; wait while the server is full, away or starting."""
+    headers = {"Content-Type": "application/json", "preppo-client": _worker()}
+    if token := os.environ.get("PREPPO_REWARD_TOKEN"):
+        headers["Authorization"] = f"Bearer {token}"
+    body = json.dumps({"tasks": rows}).encode("ascii")
+    opener = build_opener(ProxyHandler({}))
+    patience, pause_s = time.monotonic() + float(_setting("PREPPO_REWARD_PATIENCE_S") or 300), 0.25
+    while True:
+        try:
+            with opener.open(Request(url.rstrip("/") + "/verify", body, headers), timeout=60) as reply:
+                verdicts = json.load(reply)["verdicts"]
+                if len(verdicts) != len(rows):
+                    raise ValueError(f"{len(verdicts)} verdicts for {len(rows)} tasks")
+                return list(verdicts)
+        except HTTPError as error:
+            problem = f"{error.code}: {error.read(300).decode('utf-8', 'replace')}"
+            if error.code == 413 and len(rows) > 1:
+                half = len(rows) // 2
+                return _ask(url, rows[:half]) + _ask(url, rows[half:])
+            if error.code < 500 and error.code != 429:
+                raise RewardError(f"the reward server at {url} refused: {problem}") from None
+        except (URLError, OSError, ValueError, KeyError) as error:
+            problem = f"{type(error).__name__}: {error}"
+        if time.monotonic() + pause_s > patience:
+            raise RewardError(f"the reward server at {url} gives no verdicts: {problem}")
+        time.sleep(pause_s)
+        pause_s = min(10.0, pause_s * 2)
+
+
+# --- signals ----------------------------------------------------------------------------------------------------------
+
+
+def _worker() -> str:
+    """Return the name of this process: what tells its lines from those of other workers of the same training."""
+    with _lock:
+        if _state.get("worker_owner") != os.getpid():
+            _state["worker"], _state["worker_owner"], _state["samples"] = uuid.uuid4().hex[:16], os.getpid(), {}
+        name: str = _state["worker"]
+        return name
+
+
+def _log(tasks: list[dict[str, Any]], found: list[Scored], step: int | None, tokens: list[int] | None) -> None:
+    target = _setting("PREPPO_SIGNALS") or str(Path(__file__).with_name("signals.jsonl"))
+    if target == "off":
+        return
+    worker, lines = _worker(), []
+    run = _setting("PREPPO_TRAINING_RUN_ID")
+    if not run:
+        run = os.environ["PREPPO_TRAINING_RUN_ID"] = f"run-{uuid.uuid4().hex[:16]}"  # processes it starts share it
+    with _lock:
+        for n, (task, one) in enumerate(zip(tasks, found, strict=True)):
+            if task.get("split", "train") != "train":
+                continue
+            key = (step, task["prompt_id"])
+            sample = _state["samples"][key] = _state["samples"].get(key, -1) + 1
+            line = {
+                "training_run_id": run, "release_id": _about().get("release_id"), "step": step,
+                "prompt_id": task["prompt_id"], "sample": sample, "reward": one.reward, "source": one.source,
+                "status": one.status, "response_tokens": None if tokens is None else tokens[n], "worker": worker,
+            }  # fmt: skip
+            lines.append(json.dumps(line) + "\n")
+    if not lines:
+        return
+    try:
+        file = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(file, "".join(lines).encode("ascii"))  # one write: lines of several processes do not mix
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise RewardError(f"{target}: {error.strerror}; name another file in PREPPO_SIGNALS, or `off`") from None
+
+
+if __name__ == "__main__":  # python preppo_reward.py TASK RESPONSE: what a response would get
+    print(score([sys.argv[1]], [sys.argv[2]])[0])

@@ -1,0 +1,68 @@
+"""SkyRL: Parquet, one file a phase (its loader shuffles), an environment, and an entry that registers it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from trainer.exports.arrow import MESSAGES, TEXT
+from trainer.exports.contract import About, Format, Record
+
+ENVIRONMENT = "preppo"
+_SCHEMA = pa.schema(
+    [
+        ("data_source", TEXT),
+        ("prompt", MESSAGES),
+        ("env_class", TEXT),
+        ("reward_spec", pa.struct([("method", TEXT), ("ground_truth", TEXT)])),
+        (
+            "extra_info",
+            pa.struct([("split", TEXT), ("index", pa.int64()), ("prompt_id", TEXT), ("phase", TEXT), ("tools", TEXT)]),
+        ),
+    ]
+)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    row = record.row
+    return {
+        "data_source": f"preppo/{row['source']}",
+        "prompt": record.messages,
+        "env_class": ENVIRONMENT,
+        "reward_spec": {"method": "rule", "ground_truth": record.task},
+        "extra_info": {
+            "split": "train" if record.split == "train" else "test",
+            "index": record.index,
+            "prompt_id": row["prompt_id"],
+            "phase": row["phase"] or "",
+            "tools": row["tools"] or "",
+        },
+    }
+
+
+def _how(about: About) -> str:
+    val = f" \\\n  data.val_data=\"['$PWD/{about.heldout}']\"" if about.heldout else ""
+    return f"""\
+For each phase in order ({", ".join(about.train)}), from the model that the one before left:
+
+```
+export PYTHONPATH="$PWD" PREPPO_REWARD_URL=http://HOST:8400    # `preppo reward serve` there
+python main_skyrl.py data.train_data="['$PWD/{about.train[0]}']"{val} trainer.policy.model.path=MODEL
+```
+
+SkyRL's loader shuffles training data and drops the last incomplete batch: a phase shorter than
+`trainer.train_batch_size` wants a smaller one. It knows no null: an undecided response gets the fixed value, and
+`preppo_undecided` in the metadata of its step. The `ground_truth` of a row is the whole task, with the prompt's id."""
+
+
+FORMAT = Format(
+    name="skyrl",
+    suffix="parquet",
+    row=_row,
+    schema=lambda _raw: _SCHEMA,
+    shuffles=True,
+    order={"one_file_a_phase": True},
+    templates={"skyrl_env.py": "skyrl_env.py", "main_skyrl.py": "main_skyrl.py"},
+    how=_how,
+)

@@ -1,0 +1,66 @@
+"""TRL (GRPO, RLOO): Parquet whose columns reach the reward function by name, and a script that trains.
+
+A null reward abstains there: the sample has no advantage, and no part in its group's mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from trainer.exports.arrow import TEXT, prompt_type
+from trainer.exports.contract import About, Format, Record
+
+_TEXTS = ("task", "prompt_id", "phase", "domain", "source", "verifier", "ground_truth", "reference", "tools_json")
+
+
+def _row(record: Record) -> dict[str, Any]:
+    row = record.row
+    return {
+        "prompt": record.prompt,
+        "task": record.task,
+        "tools_json": row["tools"],  # `tools` is a name that chat templates take up
+        **{name: row[name] for name in ("prompt_id", "phase", "domain", "source", "verifier", "ground_truth")},
+        "reference": row["reference"],
+    }
+
+
+def _schema(raw: bool) -> pa.Schema:  # noqa: FBT001 (it names which of two types)
+    return pa.schema([("prompt", prompt_type(raw)), *((name, TEXT) for name in _TEXTS)])
+
+
+def _how(about: About) -> str:
+    return f"""\
+```
+python train_trl.py --model {about.model} --output OUTPUT
+```
+
+The reward runs in that process where preppo is installed; with `PREPPO_REWARD_URL` set, it asks `preppo reward serve`.
+`train_trl.py` sets `shuffle_dataset=False`, which keeps the curriculum, and tells the reward which completions were cut
+at `--max-tokens`: those have no score. In a program of your own:
+
+```python
+import datasets
+from preppo_reward import trl_reward
+from trl import GRPOConfig, GRPOTrainer
+
+rows = datasets.load_dataset("parquet", data_files="train.parquet", split="train")
+GRPOTrainer(MODEL, reward_funcs=trl_reward, args=GRPOConfig(shuffle_dataset=False), train_dataset=rows).train()
+```
+
+The response of a chat is the last message of the completion. TRL is given tools by the program, not by rows:
+`tools_json` is for you."""
+
+
+FORMAT = Format(
+    name="trl",
+    suffix="parquet",
+    row=_row,
+    schema=_schema,
+    raw_prompts=True,
+    knows_null=True,
+    order={"shuffle_dataset": False},
+    templates={"train_trl.py": "train_trl.py"},
+    how=_how,
+)
