@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from trainer.engines.weights import ModelError
+from trainer.exports.errors import ExportError, HubError
 from warehouse.curation.overrides import OverrideError
 from warehouse.home import HomeError
 from warehouse.ingest.raw import InputError
@@ -14,6 +15,7 @@ from warehouse.output import OutputError
 from warehouse.queries import QueryError
 from warehouse.release_rows import ReleaseError
 from warehouse.settings import SettingsError
+from warehouse.signals import SignalsError
 from warehouse.store import StoreError
 
 if TYPE_CHECKING:
@@ -29,6 +31,19 @@ EXIT_CODES = {
     4: "the budget of the run is spent; what was generated is kept",
     130: "interrupted",
 }
+
+
+_MISTAKES = (
+    SettingsError,
+    InputError,
+    HomeError,
+    ModelError,
+    OverrideError,
+    OutputError,
+    QueryError,
+    ExportError,
+    SignalsError,
+)
 
 
 class NothingFoundError(LookupError):
@@ -48,13 +63,13 @@ def guarded(console: Console) -> Iterator[None]:
     """Turn the errors that people can do something about into one message and an exit code."""
     try:
         yield
-    except (SettingsError, InputError, HomeError, ModelError, OverrideError, OutputError, QueryError) as error:
+    except _MISTAKES as error:
         _stop(console, str(error), 2)
     except LookupError as error:
         _stop(console, str(error.args[0]) if error.args else str(error), 3)
     except ReleaseError as error:
         _stop(console, str(error), 3)
-    except (StoreError, RunFailedError) as error:
+    except (StoreError, RunFailedError, HubError) as error:
         _stop(console, str(error), 1)
     except RunStoppedError as error:
         _stop(console, str(error), 4)

@@ -18,10 +18,6 @@ Raw = Literal["refuse", "skip", "chat"]
 SPLITS = ("train", "heldout")
 
 
-class ExportError(ValueError):
-    """A release cannot be exported as asked; the message says which rows are in the way and which options there are."""
-
-
 @dataclass(frozen=True)
 class Options:
     """What the user says of rows that do not fit.

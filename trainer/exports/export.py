@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.exports import jsonl, nemo_gym, open_instruct, openrlhf, prime_rl, skyrl, trl, verl
-from trainer.exports.contract import SPLITS, About, ExportError, Format, Options
+from trainer.exports.contract import SPLITS, About, Format, Options
+from trainer.exports.errors import ExportError
 from trainer.exports.files import write_split
 from trainer.exports.rows import Rows, reward_settings
 from verifiers import available

@@ -85,7 +85,8 @@ ng_collect_rollouts +agent_name={AGENT} +input_jsonl_fpath={SERVER}/data/{about.
 ```
 
 `data.shuffle: false` (`nemo_rl.yaml`) keeps the curriculum in NeMo RL. A response that stopped at its token limit is
-told apart and not scored. NeMo Gym knows no null: such a response gets the fixed value, and `preppo_undecided` beside it."""
+told apart and not scored. NeMo Gym knows no null: such a response gets the fixed value, with `preppo_undecided` beside
+it."""
 
 
 FORMAT = Format(

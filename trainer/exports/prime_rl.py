@@ -1,8 +1,8 @@
-"""prime-rl: an installable package with a taskset of Prime Intellect's `verifiers` (v1); a task's key is the prompt's id.
+"""prime-rl: a package with a taskset of Prime Intellect's `verifiers` (v1); the key of a task is the prompt's id.
 
 That package has the name of one of preppo's, so both cannot be in one environment: the reward is asked over HTTP. The
-rows have the columns of v0 environments (`prompt`, `answer`, `info`), one file a phase, since prime-rl samples from what
-it is given. A response that could not be decided raises: the rollout is recorded as failed, and nobody learns from it.
+rows have the columns of v0 environments (`prompt`, `answer`, `info`), one file a phase, since prime-rl samples from
+what it is given. A response that could not be decided raises: the rollout is recorded as failed.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ export PREPPO_REWARD_URL=http://HOST:8400 PREPPO_SIGNALS=/shared/signals.jsonl  
 ```
 
 `environment.toml` names the taskset and the phase; train on {", ".join(about.train)} in this order. The key of a
-task is the prompt's id. A response that was cut, or could not be decided, raises and is recorded as an error of its rollout."""
+task is the prompt's id. A response that was cut, or could not be decided, raises: it is an error of its rollout."""
 
 
 FORMAT = Format(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from trainer.exports.contract import SPLITS, ExportError, Format, Options, Record, source_of, task_json
+from trainer.exports.contract import SPLITS, Format, Options, Record, source_of, task_json
+from trainer.exports.errors import ExportError
 from trainer.judge.settings import judged_sources
 from verifiers.hybrid import REWARD_MODEL, RTV
 from warehouse.settings import JudgingSettings

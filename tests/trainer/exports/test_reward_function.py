@@ -1,0 +1,190 @@
+"""The reward file of an export, imported by path as trainers do: right and wrong answers, in process and over HTTP."""
+
+import json
+import os
+import subprocess
+import sys
+
+import datasets
+import pytest
+import torch
+
+from tests.trainer.exports.conftest import CODE, MATHS, UNSCORED, release, rows
+from tests.verifiers.service_harness import FaultyServer, http, running
+from trainer.exports.contract import Options
+from trainer.exports.export import export_release
+from verifiers import VerifierPool
+from warehouse.curation.identity import prompt_id
+
+RIGHT = {"math": "#### 4", "code": "```python\ndef f(x):\n    return 3 * x\n```"}
+WRONG = {"math": "#### 5", "code": "```python\ndef f(x):\n    return 4 * x\n```"}
+
+
+def tasks_of(exported):
+    lines = [json.loads(line) for line in (exported("jsonl") / "train.jsonl").read_text().splitlines()]
+    return [line["task"] for line in lines[:2]]
+
+
+@pytest.fixture(params=["in process", "over http"])
+def way(request, monkeypatch, reward_of):
+    if request.param == "in process":
+        yield request.param
+        return
+    with VerifierPool(1) as pool, running(pool) as (url, _, _):
+        monkeypatch.setenv("PREPPO_REWARD_URL", url)
+        yield request.param
+
+
+def test_right_and_wrong(way, exported, reward_of):
+    module = reward_of.load(exported("jsonl"))
+    maths, code = tasks_of(exported)
+    found = module.score([maths, maths, code, code], [RIGHT["math"], WRONG["math"], RIGHT["code"], WRONG["code"]], step=3)
+    assert [one.reward for one in found] == [1.0, 0.0, 1.0, 0.0]
+    assert {one.source for one in found} == {"rtv"}
+    cut, missing = module.score([maths, maths], ["#### 4", None], ["length", "stop"])
+    assert [(one.reward, one.status) for one in (cut, missing)] == [(None, "truncated"), (None, "no_response")]
+    logged = reward_of.signals()
+    assert [(one["step"], one["sample"], one["reward"]) for one in logged[:4]] == [
+        (3, 0, 1.0), (3, 1, 0.0), (3, 0, 1.0), (3, 1, 0.0),
+    ]  # fmt: skip
+    assert [one["prompt_id"] for one in logged[:3:2]] == [prompt_id(MATHS), prompt_id(CODE)]
+    assert {(one["training_run_id"], one["release_id"]) for one in logged} == {("training-1", "ab" * 16)}
+    assert [(one["step"], one["reward"], one["status"]) for one in logged[4:]] == [
+        (None, None, "truncated"), (None, None, "no_response"),
+    ]  # fmt: skip
+
+
+def test_trl_gets_none(exported, reward_of):
+    module = reward_of.load(exported("trl"))
+    data = datasets.load_dataset("parquet", data_files=str(exported("trl") / "train.parquet"), split="train")
+    maths = data[0]["task"]
+    completions = [[{"role": "assistant", "content": text}] for text in ("#### 4", "#### 5", "#### 4")]
+    shares = []
+    reward = module.max_tokens_reward(4, [7])
+    given = {"completions": completions, "completion_ids": [[1, 7], [1, 1, 1, 7], [1, 1, 1, 1]], "task": [maths] * 3,
+             "log_metric": lambda name, value: shares.append((name, value))}  # fmt: skip
+    assert reward(**given, prompts=[], prompt_id=["x"] * 3) == [1.0, 0.0, None]
+    assert shares == [("preppo_undecided", 1 / 3)]
+    assert [one["response_tokens"] for one in reward_of.signals()] == [2, 4, 4]
+    assert module.trl_reward(["#### 4"], [maths]) == [1.0]  # prompts that are text have completions that are text
+
+
+def test_verl_gets_the_fixed_value(exported, reward_of):
+    module = reward_of.load(exported("verl"))
+    data = datasets.load_dataset("parquet", data_files=str(exported("verl") / "train.parquet"), split="train")
+    row = data[0]
+    asked = row["data_source"], RIGHT["math"], row["reward_model"]["ground_truth"]
+    assert module.compute_score(*asked, row["extra_info"]) == {"score": 1.0, "acc": 1.0, "preppo_undecided": 0.0}
+    with pytest.raises(ValueError, match="no `task`"):
+        module.compute_score(*asked, {})
+    broken = {"task": row["extra_info"]["task"].replace('"math"', '"no such verifier"')}
+    assert module.compute_score(*asked, broken) == {"score": 0.25, "acc": 0.25, "preppo_undecided": 1.0}
+    assert module.compute_score(*asked, broken, null_reward=0.5)["score"] == 0.5
+
+
+def test_openrlhf_gets_tensors(exported, reward_of):
+    module = reward_of.load(exported("openrlhf"))
+    line = json.loads((exported("openrlhf") / "train-01-warm-up.jsonl").read_text().splitlines()[0])
+    prompt = "<|user|>What is 2 + 2?<|end|><|assistant|>"
+    queries = [prompt + "#### 4<|end|>", prompt + "#### 5</s>", "another prompt #### 4"]
+    found = module.reward_func(queries, [prompt] * 3, [line["label"]] * 3)
+    assert found["rewards"].tolist() == [1.0, 0.0, 0.0]
+    assert found["extra_logs"]["preppo_undecided"].tolist() == [0.0, 0.0, 1.0]
+    assert isinstance(found["scores"], torch.Tensor)
+    assert [one["status"] for one in reward_of.signals()] == ["correct", "incorrect", "no_response"]
+
+
+def test_reward_models_in_process(tmp_path, reward_of, monkeypatch, one_thread):
+    found = release(tmp_path / "release", [*rows(), UNSCORED], [])
+    folder = export_release(found, "jsonl", tmp_path / "out", Options(in_process=True)).folder
+    module = reward_of.load(folder)
+    task = json.loads((folder / "train.jsonl").read_text().splitlines()[5])["task"]
+    one = module.score([task], ["Roses are red."])[0]
+    assert (one.source, one.reward) == ("reward_model", 0.5)  # as good as the reference, which it is
+    monkeypatch.setenv("PREPPO_REWARD_URL", "http://127.0.0.1:1")
+    with pytest.raises(module.RewardError, match="export without --in-process"):
+        module.score([task], ["Roses"])
+
+
+def test_heldout_prompts_leave_no_line(exported, reward_of):
+    module = reward_of.load(exported("jsonl"))
+    task = json.loads((exported("jsonl") / "heldout.jsonl").read_text())["task"]
+    assert module.score([task], ["#### 4"])[0].reward == 1.0
+    with pytest.raises(FileNotFoundError):
+        reward_of.signals()
+
+
+def test_prompts_that_nobody_scores_over_http(exported, reward_of, monkeypatch):
+    module = reward_of.load(exported("jsonl"))
+    monkeypatch.setenv("PREPPO_REWARD_URL", "http://127.0.0.1:1")  # nothing is asked
+    task = json.dumps({"prompt_id": "0" * 32, "messages": []})
+    assert module.score([task], ["x"])[0] == (None, None, "no_source", None)
+
+
+def test_verifiers_of_another_version_are_refused(exported, reward_of, tmp_path, monkeypatch):
+    module = reward_of.load(exported("jsonl"))
+    module._about()["verifiers"]["math"] = "0"
+    with pytest.raises(module.RewardError, match="verifier math is .* and was 0 when the release was exported"):
+        module.score(tasks_of(exported)[:1], ["#### 4"])
+    monkeypatch.setenv("PREPPO_VERIFIER_VERSIONS", "any")
+    assert module.score(tasks_of(exported)[:1], ["#### 4"])[0].reward == 1.0
+
+
+def test_a_server_that_is_gone_or_refuses(exported, reward_of, monkeypatch):
+    module = reward_of.load(exported("jsonl"))
+    monkeypatch.setenv("PREPPO_REWARD_PATIENCE_S", "0.5")
+    monkeypatch.setenv("PREPPO_REWARD_URL", "http://127.0.0.1:1")
+    with pytest.raises(module.RewardError, match="gives no verdicts"):
+        module.score(tasks_of(exported)[:1], ["#### 4"])
+    with FaultyServer(lambda connection, _, __: http(connection, 401, b"a token is needed")) as server:
+        monkeypatch.setenv("PREPPO_REWARD_URL", server.url)
+        with pytest.raises(module.RewardError, match="refused: 401: a token is needed"):
+            module.score(tasks_of(exported)[:1], ["#### 4"])
+
+
+def test_a_server_that_is_full_is_waited_for(exported, reward_of, monkeypatch):
+    module = reward_of.load(exported("jsonl"))
+    verdict = {"verifier": "math", "version": module._about()["verifiers"]["math"], "score": 1.0, "status": "correct"}
+
+    def answer(connection, body, count):
+        rows = json.loads(body)["tasks"]
+        if count == 1:
+            http(connection, 429, b"full")
+        elif len(rows) > 1:
+            http(connection, 413, b"too long")
+        else:
+            http(connection, 200, json.dumps({"verdicts": [verdict]}).encode())
+
+    with FaultyServer(answer) as server:
+        monkeypatch.setenv("PREPPO_REWARD_URL", server.url)
+        assert [one.reward for one in module.score(tasks_of(exported)[:1] * 3, ["#### 4"] * 3)] == [1.0] * 3
+
+
+def test_without_preppo_it_says_what_to_do(exported, tmp_path):
+    """In an environment that holds nothing: the standard library alone, and another package named `verifiers`."""
+    (tmp_path / "verifiers").mkdir()
+    (tmp_path / "verifiers" / "__init__.py").touch()
+    environment = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"], "PREPPO_SIGNALS": "off"}
+    command = [sys.executable, "-S", str(exported("jsonl") / "preppo_reward.py"), tasks_of(exported)[0], "#### 4"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert "RewardError: preppo cannot be imported here" in done.stderr
+    with VerifierPool(1) as pool, running(pool) as (url, _, _):
+        environment["PREPPO_REWARD_URL"] = url
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.startswith("Scored(reward=1.0, source='rtv', status='correct'")
+
+
+def test_signals_that_cannot_be_written(exported, reward_of, monkeypatch, tmp_path):
+    module = reward_of.load(exported("jsonl"))
+    monkeypatch.setenv("PREPPO_SIGNALS", str(tmp_path / "no" / "folder"))
+    with pytest.raises(module.RewardError, match="name another file in PREPPO_SIGNALS"):
+        module.score(tasks_of(exported)[:1], ["#### 4"])
+
+
+def test_what_is_no_task(exported, reward_of):
+    module = reward_of.load(exported("jsonl"))
+    for bad in ("", "4", "{}", '{"prompt_id": 3, "messages": []}'):
+        with pytest.raises(ValueError, match="not a task of a preppo export"):
+            module.score([bad], ["x"])
+    with pytest.raises(ValueError, match="1 tasks, 2 responses"):
+        module.score(tasks_of(exported)[:1], ["x", "y"])
