@@ -26,6 +26,7 @@ def push_release(release: Release, repo: str, *, public: bool = False, message: 
     Raises:
         HubError: see there.
     """
+    from httpx2 import HTTPError
     from huggingface_hub import HfApi  # takes a second to import
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -44,7 +45,7 @@ def push_release(release: Release, repo: str, *, public: bool = False, message: 
     except HFValidationError as error:
         msg = f"--repo {repo!r}: {error}"
         raise HubError(msg) from None
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, HTTPError, OSError) as error:
         told = str(error).strip().splitlines()
         msg = f"{api.endpoint} does not take {repo}: {told[0] if told else type(error).__name__}"
         raise HubError(f"{msg}. A token that may write is needed: HF_TOKEN, or `hf auth login`") from None

@@ -1,0 +1,107 @@
+"""Signals of trainings: lines that people and processes wrote, into rows with the columns of the table."""
+
+import json
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from warehouse.home import Home
+from warehouse.schemas import TRAINING_SIGNALS
+from warehouse.signals import SignalsError, import_signals, read_signals
+from warehouse.store import Store
+
+A, B = "a" * 32, "b" * 32
+
+
+def line(**more):
+    found = {"training_run_id": "run/1", "release_id": "c" * 32, "step": 0, "prompt_id": A, "sample": 0, "reward": 1.0,
+             "source": "rtv", "status": "correct", "worker": "w1"}  # fmt: skip
+    return json.dumps(found | more)
+
+
+def write(tmp_path, *lines, name="signals.jsonl"):
+    file = tmp_path / name
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def test_lines_become_rows(tmp_path):
+    found = read_signals([write(tmp_path, line(), line(sample=1, reward=None, response_tokens=7, kl=0.25), "")])
+    assert found.rejected == {}
+    assert found.frame.schema == pl.Schema(TRAINING_SIGNALS.columns)
+    assert found.frame.select("step", "sample", "reward", "kl", "response_tokens", "policy_id").rows() == [
+        (0, 0, 1.0, None, None, None),
+        (0, 1, None, 0.25, 7, None),
+    ]
+
+
+def test_samples_of_several_workers_are_counted_together(tmp_path):
+    lines = [line(worker="w2", reward=0.0), line(worker="w1", reward=0.25), line(worker="w2", sample=1, reward=1.0),
+             line(worker="w1", step=None), line(worker="w1", prompt_id=B)]  # fmt: skip
+    one = read_signals([write(tmp_path, *lines)]).frame
+    two = read_signals([write(tmp_path, *lines[:2], name="x"), write(tmp_path, *reversed(lines[2:]), name="y")]).frame
+    assert one.equals(two)
+    first = one.filter((pl.col("prompt_id") == A) & (pl.col("step") == 0))
+    assert first.select("sample", "reward").rows() == [(0, 0.25), (1, 0.0), (2, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("{oops", "not_json"),
+        ("[1]", "not_an_object"),
+        ("\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "not_json"),
+        (line(prompt_id="A" * 32), "bad_prompt_id"),
+        (line(prompt_id=None), "bad_prompt_id"),
+        (line(training_run_id=""), "bad_training_run_id"),
+        (line(reward="1"), "bad_reward"),
+        (line(reward=True), "bad_reward"),
+        (line(reward=float("nan")), "bad_reward"),
+        (line(reward=float("inf")), "bad_reward"),
+        (line(step=-1), "bad_step"),
+        (line(step=1.5), "bad_step"),
+        (line(sample=None), "bad_sample"),
+        (line(sample=2**70), "bad_sample"),
+        (line(source=3), "bad_source"),
+        (line(kl="much"), "bad_kl"),
+        (line(release_id="latest"), "bad_release_id"),
+        (line(), "duplicate"),
+    ],
+)
+def test_lines_that_cannot_be_used(tmp_path, bad, reason):
+    file = write(tmp_path, line(), bad, line(sample=1))
+    found = read_signals([file])
+    assert (found.rejected, found.examples, found.frame.height) == ({reason: 1}, [f"{file}:2: {reason}"], 2)
+
+
+@given(st.lists(st.one_of(st.binary(max_size=20), st.just(line().encode())), max_size=8))
+def test_nothing_is_lost(tmp_path_factory, lines):
+    file = tmp_path_factory.mktemp("signals") / "file"
+    file.write_bytes(b"\n".join(lines))
+    found = read_signals([file])
+    written = sum(1 for one in file.read_bytes().split(b"\n") if one.strip())
+    assert found.frame.height + sum(found.rejected.values()) == written
+
+
+def test_a_file_that_is_missing(tmp_path):
+    with pytest.raises(SignalsError, match="No such file"):
+        read_signals([tmp_path / "missing"])
+
+
+def test_into_the_table_and_again(tmp_path):
+    store = Store(Home(tmp_path / "home"))
+    found = read_signals([write(tmp_path, line(), line(training_run_id="run 2"), line(sample=1))])
+    assert import_signals(store, found) == {"run 2": 1, "run/1": 2}
+    commits = len(store.ledger.read())
+    assert import_signals(store, found) == {"run 2": 1, "run/1": 2}
+    assert len(store.ledger.read()) == commits
+    more = read_signals([write(tmp_path, line(), line(step=1))])
+    import_signals(store, more)  # replaces what there was of this training, and of no other
+    rows = store.snapshot().scan("training_signals").collect()
+    assert sorted(rows.select("training_run_id", "step", "sample").rows()) == [
+        ("run 2", 0, 0), ("run/1", 0, 0), ("run/1", 1, 0),
+    ]  # fmt: skip
+    with pytest.raises(SignalsError, match="no line is a signal of a training"):
+        import_signals(store, read_signals([write(tmp_path, "{oops")]))
