@@ -4,10 +4,10 @@ BIN := .venv/bin
 export PREPPO_HOME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui check test test-slow test-vllm bench gpu-check
+.PHONY: help setup demo ui check test test-slow test-vllm test-exports bench gpu-check
 
 help: ## Print the verbs
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: .venv/.ready ## Install everything into .venv (the other verbs do it where it is missing)
 
@@ -48,6 +48,21 @@ test-slow: setup ## The tests that take minutes: kills, concurrency, the demo as
 
 test-vllm: setup .venv-vllm/.ready ## The engines on vLLM for real, on the CPU, in an environment of its own
 	HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 PREPPO_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python $(BIN)/pytest -m vllm
+
+# TRL, verl, OpenRLHF (its data sets and rewards alone, so without what they depend on) and SkyRL-Gym; and the `verifiers`
+# that prime-rl trains on, whose name is also that of a package of preppo.
+.venv-exports/.ready: constraints-exports.txt constraints-prime.txt
+	test -x .venv-exports/bin/python || $(PYTHON) -m venv .venv-exports
+	.venv-exports/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	.venv-exports/bin/pip install --quiet --disable-pip-version-check -c constraints-exports.txt trl verl skyrl-gym
+	.venv-exports/bin/pip install --quiet --disable-pip-version-check -c constraints-exports.txt --no-deps openrlhf
+	test -x .venv-exports/prime/bin/python || $(PYTHON) -m venv .venv-exports/prime
+	.venv-exports/prime/bin/pip install --quiet --disable-pip-version-check -c constraints-prime.txt verifiers
+	touch $@
+
+test-exports: setup .venv-exports/.ready ## Exports in the hands of TRL, verl, OpenRLHF, SkyRL and prime-rl's verifiers, on the CPU
+	PREPPO_EXPORTS_PYTHON=$(CURDIR)/.venv-exports/bin/python PREPPO_PRIME_PYTHON=$(CURDIR)/.venv-exports/prime/bin/python \
+	  $(BIN)/pytest -m exports
 
 bench: setup ## Every measured claim, written to benchmarks/results
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
