@@ -88,7 +88,9 @@ def test_a_training_elsewhere_feeds_the_loop(preppo, home, tmp_path):
     out = tmp_path / "out"
     preppo("export", "--format", "jsonl", "--out", str(out))
     rows = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
-    program = "import json, preppo_reward as p; t = json.load(open('tasks')); p.score(t, ['4'] * len(t), step=2); p.close()"
+    program = (
+        "import json, preppo_reward as p; t = json.load(open('tasks')); p.score(t, ['4'] * len(t), step=2); p.close()"
+    )
     (out / "tasks").write_text(json.dumps([row["task"] for row in rows]))
     environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "PREPPO_TRAINING_RUN_ID": "t1"}
     subprocess.run([sys.executable, "-c", program], cwd=out, env=environment, check=True)

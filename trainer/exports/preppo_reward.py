@@ -5,7 +5,8 @@ It needs Python 3.10 and the standard library. Who scores:
 - `PREPPO_REWARD_URL` names a server (`preppo reward serve`): the rule verifiers over HTTP. For trainers that cannot
   have preppo in their environment, and for hosts where no sandbox can run. `PREPPO_REWARD_TOKEN` where it asks for one.
 - else preppo is imported and its hybrid reward runs in this process, with the settings of the release, or those of the
-  file that `PREPPO_CONFIG` names, and `PREPPO_REWARD_WORKERS` processes (2) that verify. Code in responses runs in preppo's sandbox and nowhere else.
+  file that `PREPPO_CONFIG` names, and `PREPPO_REWARD_WORKERS` processes (2) that verify. Code in responses runs in
+  preppo's sandbox and nowhere else.
 
 A failure is never a score: a response that could not be decided has the reward None and a status. TRL leaves such a
 sample out. Trainers that know no such thing get `PREPPO_NULL_REWARD` (default: what the export says, 0.0), and count it

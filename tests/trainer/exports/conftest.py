@@ -28,7 +28,7 @@ def row(messages, phase, verifier="math", gold='"4"', **more):
     found = {"prompt_id": prompt_id(messages), "messages": turns, "phase": phase, "verifier": verifier,
              "ground_truth": gold, "domain": "math", "pool": "new", "source": "hand", "occurrence": 0,
              "reward_source": "rtv" if verifier else "reward_model"}  # fmt: skip
-    return {name: None for name in ROWS} | found | more
+    return dict.fromkeys(ROWS) | found | more
 
 
 def rows():

@@ -1,9 +1,9 @@
 """Exports in the hands of the trainers they are for, on the CPU, in environments of their own (`make test-exports`).
 
-TRL 1.16 trains two steps of GRPO on the nursery. verl 0.9.1 composes our configuration, reads rows by its data set class
-and rewards by its loader; OpenRLHF 0.11.2 likewise, by its data set and its executor; SkyRL-Gym 0.4 steps our environment;
-`verifiers` 0.4, which prime-rl trains on, loads our taskset. verl and OpenRLHF train on GPUs alone, prime-rl, open-instruct
-and NeMo Gym are not to be had from the package index: those are tested by schema (test_schemas).
+TRL 1.16 trains two steps of GRPO on the nursery. verl 0.9.1 composes our configuration, reads rows by its data set
+class and rewards by its loader; OpenRLHF 0.11.2 likewise, by its data set and its executor; SkyRL-Gym 0.4 steps our
+environment; `verifiers` 0.4, which prime-rl trains on, loads our taskset. verl, OpenRLHF and SkyRL train on GPUs alone;
+prime-rl, open-instruct and NeMo Gym could not be had from a package index: these are tested by schema (test_schemas).
 """
 
 import json
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.exports,
     pytest.mark.skipif(
         PYTHON is None or PRIME is None,
-        reason="PREPPO_EXPORTS_PYTHON and PREPPO_PRIME_PYTHON name no interpreters with the trainers: make test-exports",
+        reason="PREPPO_EXPORTS_PYTHON and PREPPO_PRIME_PYTHON name no interpreters: make test-exports",
     ),
 ]
 
@@ -94,5 +94,9 @@ def test_skyrl(use, exported):
 def test_prime(use, exported):
     found = last_line(use(PRIME, REAL / "use_prime.py", exported("prime-rl")))
     assert found["keys"] == [list(dict.fromkeys(IDS)), IDS[2:]]
-    assert (found["system"], found["prompt"], found["turns"]) == ("Be brief.", MATHS[1][1], ["user", "assistant", "user"])
+    assert (found["system"], found["prompt"], found["turns"]) == (
+        "Be brief.",
+        MATHS[1][1],
+        ["user", "assistant", "user"],
+    )
     assert found["rewards"] == [1.0, 0.0, "not decided: truncated"]

@@ -38,7 +38,9 @@ def way(request, monkeypatch, reward_of):
 def test_right_and_wrong(way, exported, reward_of):
     module = reward_of.load(exported("jsonl"))
     maths, code = tasks_of(exported)
-    found = module.score([maths, maths, code, code], [RIGHT["math"], WRONG["math"], RIGHT["code"], WRONG["code"]], step=3)
+    found = module.score(
+        [maths, maths, code, code], [RIGHT["math"], WRONG["math"], RIGHT["code"], WRONG["code"]], step=3
+    )
     assert [one.reward for one in found] == [1.0, 0.0, 1.0, 0.0]
     assert {one.source for one in found} == {"rtv"}
     cut, missing = module.score([maths, maths], ["#### 4", None], ["length", "stop"])
@@ -124,7 +126,7 @@ def test_prompts_that_nobody_scores_over_http(exported, reward_of, monkeypatch):
 def test_verifiers_of_another_version_are_refused(exported, reward_of, tmp_path, monkeypatch):
     module = reward_of.load(exported("jsonl"))
     module._about()["verifiers"]["math"] = "0"
-    with pytest.raises(module.RewardError, match="verifier math is .* and was 0 when the release was exported"):
+    with pytest.raises(module.RewardError, match=r"verifier math is .* and was 0 when the release was exported"):
         module.score(tasks_of(exported)[:1], ["#### 4"])
     monkeypatch.setenv("PREPPO_VERIFIER_VERSIONS", "any")
     assert module.score(tasks_of(exported)[:1], ["#### 4"])[0].reward == 1.0

@@ -170,7 +170,7 @@ def test_rows_without_a_reward_are_refused_unless_said_otherwise(tmp_path):
 
 def test_exact_prefixes(tmp_path):
     mixed = release(tmp_path / "mixed", [*rows(), RAW], [])
-    with pytest.raises(ExportError, match="1 rows are exact prefixes .* and 5 chats"):
+    with pytest.raises(ExportError, match=r"1 rows are exact prefixes .* and 5 chats"):
         export_release(mixed, "trl", tmp_path / "a")
     with pytest.raises(ExportError, match="which the format cannot hold: --raw skip"):
         export_release(mixed, "verl", tmp_path / "b")
@@ -181,9 +181,10 @@ def test_exact_prefixes(tmp_path):
     alone = release(tmp_path / "alone", [RAW], [])
     text = export_release(alone, "trl", tmp_path / "e").folder
     assert pq.read_table(text / "train.parquet")["prompt"].to_pylist() == ["def f(x):\n"]
-    assert "--data.apply_chat_template" not in (
-        export_release(alone, "openrlhf", tmp_path / "f").folder / "openrlhf.sh"
-    ).read_text()
+    assert (
+        "--data.apply_chat_template"
+        not in (export_release(alone, "openrlhf", tmp_path / "f").folder / "openrlhf.sh").read_text()
+    )
 
 
 def test_what_cannot_be_written(small, tmp_path):

@@ -20,9 +20,7 @@ strategy = SimpleNamespace(
     args=SimpleNamespace(data=data, use_ms=False), print=lambda *_: None, is_rank_0=lambda: False
 )
 files = re.search(r"^for phase in (.*); do$", (folder / "openrlhf.sh").read_text(), re.MULTILINE)[1].split()
-rows = [
-    PromptDataset(blending_datasets(str(folder / name), strategy=strategy), tokenizer, strategy) for name in files
-]
+rows = [PromptDataset(blending_datasets(str(folder / name), strategy=strategy), tokenizer, strategy) for name in files]
 executor = SingleTurnAgentExecutor(str(folder / "preppo_reward.py"))
 
 
