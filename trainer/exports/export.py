@@ -147,13 +147,20 @@ def _readme(manifest: dict[str, Any], form: Format, about: About) -> str:
     table = "\n".join(f"| `{name}` | {told['rows']:,} |" for name, told in manifest["files"].items())
     order = ", ".join(f"`{k} = {json.dumps(v)}`" for k, v in manifest["order"].items()) or "the order of the lines"
     nulls = "" if form.knows_null else f" It is {about.options.null_reward} here, since {form.name} knows no null."
+    inside = (
+        " Judge and reward models run there, too, by the settings of the release: names of folders in them start where "
+        "that process runs, unless `PREPPO_CONFIG` names a settings file."
+        if about.options.in_process
+        else ""
+    )
     where = "" if form.reward_at == "." else f"{form.reward_at}/"
     return (
         f"# preppo release {about.release_id[:12]} for {form.name}\n\n"
         f"| file | rows |\n|---|---|\n{table}\n\n"
         f"The order of the rows is the curriculum; what keeps it: {order}.\n\n{form.how(about)}\n\n"
         "## The reward\n\n"
-        f"`{where}{REWARD}` rewards responses: by the server that `PREPPO_REWARD_URL` names, else in its own process. "
+        f"`{where}{REWARD}` rewards responses: by the server that `PREPPO_REWARD_URL` names, else in its own process."
+        f"{inside} "
         f"A response that could not be decided has no reward.{nulls} Scores are appended to `signals.jsonl` beside it, "
         "or to the file that `PREPPO_SIGNALS` names, under `PREPPO_TRAINING_RUN_ID`; `preppo signals import` reads "
         "them. "

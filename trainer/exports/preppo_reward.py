@@ -29,6 +29,7 @@ import sys
 import threading
 import time
 import uuid
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
@@ -211,7 +212,9 @@ def _in_process(tasks: list[dict[str, Any]], responses: list[str | None], reason
         )
         for number, (task, response, reason) in enumerate(zip(tasks, responses, reasons, strict=True))
     ]
-    return [Scored(one.reward, one.source, one.status, one.reward_id) for one in hybrid.score(items)]
+    with _lock if _about().get("in_process") else nullcontext():  # models are not made for several threads
+        found = hybrid.score(items)
+    return [Scored(one.reward, one.source, one.status, one.reward_id) for one in found]
 
 
 def _open() -> Any:
@@ -278,7 +281,8 @@ def _ask(url: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         headers["Authorization"] = f"Bearer {token}"
     body = json.dumps({"tasks": rows}).encode("ascii")
     opener = build_opener(ProxyHandler({}))
-    patience, pause_s = time.monotonic() + float(_setting("PREPPO_REWARD_PATIENCE_S") or 300), 0.25
+    patience_s, pause_s = float(_setting("PREPPO_REWARD_PATIENCE_S") or 300), 0.25
+    until = time.monotonic() + patience_s
     while True:
         try:
             with opener.open(Request(url.rstrip("/") + "/verify", body, headers), timeout=60) as reply:
@@ -291,11 +295,13 @@ def _ask(url: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if error.code == 413 and len(rows) > 1:
                 half = len(rows) // 2
                 return _ask(url, rows[:half]) + _ask(url, rows[half:])
-            if error.code < 500 and error.code != 429:
+            if error.code == 429:  # full, which is no failure: it lives
+                until = time.monotonic() + patience_s
+            elif error.code < 500:
                 raise RewardError(f"the reward server at {url} refused: {problem}") from None
         except (URLError, OSError, ValueError, KeyError) as error:
             problem = f"{type(error).__name__}: {error}"
-        if time.monotonic() + pause_s > patience:
+        if time.monotonic() + pause_s > until:
             raise RewardError(f"the reward server at {url} gives no verdicts: {problem}")
         time.sleep(pause_s)
         pause_s = min(10.0, pause_s * 2)
