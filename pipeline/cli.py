@@ -381,7 +381,7 @@ def signals() -> None:
 def signals_import(session: Session, files: tuple[Path, ...]) -> None:
     r"""Take in the scores that the reward function of an export logged (signals.jsonl).
 
-    All files of a training go together: they replace what the table has of it.
+    All files of a training go together, and may be given again when they have grown.
 
     \b
     Examples:
@@ -389,7 +389,7 @@ def signals_import(session: Session, files: tuple[Path, ...]) -> None:
       preppo sql "select step, avg(reward) from training_signals group by 1 order by 1"
     """
     from pipeline.export import render_import
-    from warehouse.signals import import_signals, read_signals
+    from warehouse.signal_lines import import_signals, read_signals
 
     found = read_signals(files)
     out.print(render_import(found, import_signals(session.store, found)), soft_wrap=True)

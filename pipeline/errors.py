@@ -15,7 +15,7 @@ from warehouse.output import OutputError
 from warehouse.queries import QueryError
 from warehouse.release_rows import ReleaseError
 from warehouse.settings import SettingsError
-from warehouse.signals import SignalsError
+from warehouse.signal_lines import SignalsError
 from warehouse.store import StoreError
 
 if TYPE_CHECKING:

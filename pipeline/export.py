@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from warehouse.signals import summary
+from warehouse.signal_lines import summary
 
 if TYPE_CHECKING:
     from trainer.exports.export import Exported
-    from warehouse.signals import Signals
+    from warehouse.signal_lines import Signals
 
 
 def render_export(done: Exported) -> str:

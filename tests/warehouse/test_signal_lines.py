@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from warehouse.home import Home
 from warehouse.schemas import TRAINING_SIGNALS
-from warehouse.signals import SignalsError, import_signals, read_signals
+from warehouse.signal_lines import SignalsError, import_signals, read_signals
 from warehouse.store import Store
 
 A, B = "a" * 32, "b" * 32
 
 
 def line(**more):
-    found = {"training_run_id": "run/1", "release_id": "c" * 32, "step": 0, "prompt_id": A, "sample": 0, "reward": 1.0,
+    found = {"training_run_id": "run-1", "release_id": "c" * 32, "step": 0, "prompt_id": A, "sample": 0, "reward": 1.0,
              "source": "rtv", "status": "correct", "worker": "w1"}  # fmt: skip
     return json.dumps(found | more)
 
@@ -39,12 +39,12 @@ def test_lines_become_rows(tmp_path):
 
 def test_samples_of_several_workers_are_counted_together(tmp_path):
     lines = [line(worker="w2", reward=0.0), line(worker="w1", reward=0.25), line(worker="w2", sample=1, reward=1.0),
-             line(worker="w1", step=None), line(worker="w1", prompt_id=B)]  # fmt: skip
+             line(worker="w1", step=None, sample=1, reward=0.5), line(worker="w1", prompt_id=B)]  # fmt: skip
     one = read_signals([write(tmp_path, *lines)]).frame
     two = read_signals([write(tmp_path, *lines[:2], name="x"), write(tmp_path, *reversed(lines[2:]), name="y")]).frame
     assert one.equals(two)
     first = one.filter((pl.col("prompt_id") == A) & (pl.col("step") == 0))
-    assert first.select("sample", "reward").rows() == [(0, 0.25), (1, 0.0), (2, 1.0)]
+    assert first.select("sample", "reward").rows() == [(0, 0.25), (1, 0.5), (2, 0.0), (3, 1.0)]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,8 @@ def test_samples_of_several_workers_are_counted_together(tmp_path):
         (line(prompt_id="A" * 32), "bad_prompt_id"),
         (line(prompt_id=None), "bad_prompt_id"),
         (line(training_run_id=""), "bad_training_run_id"),
+        (line(training_run_id="a/b"), "bad_training_run_id"),
+        (line(release_id=None), "bad_release_id"),
         (line(reward="1"), "bad_reward"),
         (line(reward=True), "bad_reward"),
         (line(reward=float("nan")), "bad_reward"),
@@ -92,16 +94,21 @@ def test_a_file_that_is_missing(tmp_path):
 
 def test_into_the_table_and_again(tmp_path):
     store = Store(Home(tmp_path / "home"))
-    found = read_signals([write(tmp_path, line(), line(training_run_id="run 2"), line(sample=1))])
-    assert import_signals(store, found) == {"run 2": 1, "run/1": 2}
+    found = read_signals([write(tmp_path, line(), line(training_run_id="run-2"), line(sample=1))])
+    assert import_signals(store, found) == {"run-2": 1, "run-1": 2}
     commits = len(store.ledger.read())
-    assert import_signals(store, found) == {"run 2": 1, "run/1": 2}
+    assert import_signals(store, found) == {"run-2": 1, "run-1": 2}
     assert len(store.ledger.read()) == commits
     more = read_signals([write(tmp_path, line(), line(step=1))])
-    import_signals(store, more)  # replaces what there was of this training, and of no other
+    assert import_signals(store, more) == {"run-1": 3}
     rows = store.snapshot().scan("training_signals").collect()
     assert sorted(rows.select("training_run_id", "step", "sample").rows()) == [
-        ("run 2", 0, 0), ("run/1", 0, 0), ("run/1", 1, 0),
+        ("run-1", 0, 0), ("run-1", 0, 1), ("run-1", 1, 0), ("run-2", 0, 0),
     ]  # fmt: skip
+    two = read_signals(
+        [write(tmp_path, line(training_run_id="x"), line(training_run_id="x", sample=1, release_id="d" * 32))]
+    )
+    with pytest.raises(SignalsError, match=r"'x' names 2 releases: .*a PREPPO_TRAINING_RUN_ID of its own"):
+        import_signals(store, two)
     with pytest.raises(SignalsError, match="no line is a signal of a training"):
         import_signals(store, read_signals([write(tmp_path, "{oops")]))

@@ -38,6 +38,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 RTV = "rtv"
 CHUNK = 256  # tasks in one request
 _ENDS = re.compile(r"(?:\s*(?:<[|｜][^<>|｜]{1,40}[|｜]>|</s>|<eos>|<end_of_turn>))+\s*\Z")
+_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@=+-]{0,99}")
 
 
 class RewardError(RuntimeError):
@@ -327,6 +328,8 @@ def _log(tasks: list[dict[str, Any]], found: list[Scored], step: int | None, tok
     run = _setting("PREPPO_TRAINING_RUN_ID")
     if not run:
         run = os.environ["PREPPO_TRAINING_RUN_ID"] = f"run-{uuid.uuid4().hex[:16]}"  # processes it starts share it
+    if not _RUN.fullmatch(run):
+        raise RewardError(f"PREPPO_TRAINING_RUN_ID={run!r}: use letters, digits and . _ : @ = + -, 100 at most")
     with _lock:
         for n, (task, one) in enumerate(zip(tasks, found, strict=True)):
             if task.get("split", "train") != "train":

@@ -17,7 +17,7 @@ from tests.trainer.exports.conftest import MATHS, rows
 from tests.verifiers.service_harness import running
 from trainer.engines.weights import NURSERY
 from verifiers import VerifierPool
-from warehouse.signals import read_signals
+from warehouse.signal_lines import read_signals
 
 PYTHON = os.environ.get("PREPPO_EXPORTS_PYTHON")
 PRIME = os.environ.get("PREPPO_PRIME_PYTHON")

@@ -183,6 +183,16 @@ def test_signals_that_cannot_be_written(exported, reward_of, monkeypatch, tmp_pa
         module.score(tasks_of(exported)[:1], ["#### 4"])
 
 
+def test_a_training_without_a_usable_name(exported, reward_of, monkeypatch):
+    module = reward_of.load(exported("jsonl"))
+    monkeypatch.setenv("PREPPO_TRAINING_RUN_ID", "my/run")
+    with pytest.raises(module.RewardError, match="PREPPO_TRAINING_RUN_ID='my/run': use letters"):
+        module.score(tasks_of(exported)[:1], ["#### 4"])
+    monkeypatch.delenv("PREPPO_TRAINING_RUN_ID")
+    module.score(tasks_of(exported)[:1], ["#### 4"])
+    assert reward_of.signals()[0]["training_run_id"] == os.environ["PREPPO_TRAINING_RUN_ID"]
+
+
 def test_what_is_no_task(exported, reward_of):
     module = reward_of.load(exported("jsonl"))
     for bad in ("", "4", "{}", '{"prompt_id": 3, "messages": []}'):

@@ -2,9 +2,9 @@
 
 The reward function of an export appends a line of JSON a response (`training_run_id`, `release_id`, `step` where known,
 `prompt_id`, `sample`, `reward`, `source`, `status`, `worker`); `kl`, `advantage_mean`, `response_tokens` and
-`policy_id` are taken where somebody adds them. `sample` counts within the process that scored (`worker`); in the table
-it counts within the training, step and prompt, over workers in order of their names. A line that cannot be used is
-counted with its reason.
+`policy_id` are taken where somebody adds them. `sample` counts within the process that scored (`worker`), in the table
+within the training, step and prompt, over workers in order of their names. A step that is not known is step 0: all
+samples of the prompt in this training are then one visit. A line that cannot be used is counted with its reason.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from warehouse.hashing import frame_hash, text_hash
-from warehouse.ledger import CORPUS, Build
 from warehouse.schemas import TRAINING_SIGNALS, conform
+from warehouse.training_signals import keep_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,10 +27,10 @@ if TYPE_CHECKING:
 
     from warehouse.store import Store
 
-CODE_VERSION = "signals-1"
 SHOWN = 10
 _CHUNK = 100_000
 _ID = re.compile(r"[0-9a-f]{32}")
+_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@=+-]{0,99}")  # it names a lock, too
 _KEY = ["training_run_id", "step", "prompt_id"]
 _COLUMNS = {**TRAINING_SIGNALS.columns, "worker": pl.String}
 
@@ -91,29 +90,24 @@ def read_signals(files: Sequence[Path]) -> Signals:
 
 
 def import_signals(store: Store, signals: Signals) -> dict[str, int]:
-    """Put signals into the table, a commit a training; return training -> rows.
+    """Put signals into the table, a commit a training; return training -> rows that it then has.
 
-    What is in the table of a training is replaced, so all its files have to be given together. The same signals again
-    change nothing.
+    All files of a training are to be given together, since samples are counted over them; the same ones again change
+    nothing, and those that have grown since add what is new.
 
     Raises:
-        SignalsError: there is nothing to import.
+        SignalsError: there is nothing to import, or a training names several releases.
     """
     if signals.frame.is_empty():
         told = "; ".join(signals.examples) or "the files are empty"
         msg = f"no line is a signal of a training: {told}"
         raise SignalsError(msg)
-    counts = {}
-    for (run,), frame in signals.frame.partition_by("training_run_id", as_dict=True, maintain_order=True).items():
-        build = Build(
-            "training_signals", CORPUS, {"lines": frame_hash(frame)}, CODE_VERSION, "", variant=text_hash(str(run))
-        )
-        with store.stage(build) as writer:
-            if not writer.committed:
-                writer.write("training_signals", frame)
-                writer.commit("training_signals", {"rows": frame.height})
-        counts[str(run)] = frame.height
-    return counts
+    try:
+        commits = keep_signals(store, signals.frame)
+    except ValueError as error:
+        msg = f"{error}: each needs a PREPPO_TRAINING_RUN_ID of its own"
+        raise SignalsError(msg) from None
+    return {commit.variant: commit.counts["rows"] for commit in commits}
 
 
 def _lines(files: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
@@ -145,10 +139,10 @@ def _row(line: bytes) -> tuple[str, dict[str, Any] | None]:
 
 
 def _numbered(frame: pl.DataFrame) -> pl.DataFrame:
-    """Count samples within training, step and prompt; a step that is not known is a step of its own."""
+    """Count samples within training, step and prompt."""
     if frame.is_empty():
         return conform(TRAINING_SIGNALS, frame.drop("worker"))
-    ordered = frame.sort([*_KEY, "worker", "sample"], nulls_last=False)
+    ordered = frame.with_columns(pl.col("step").fill_null(0)).sort([*_KEY, "worker", "sample"])
     counted = ordered.with_columns(sample=pl.int_range(pl.len(), dtype=pl.Int64).over(_KEY))
     return conform(TRAINING_SIGNALS, counted.drop("worker")).sort([*_KEY, "sample"])
 
@@ -169,19 +163,23 @@ def _id(value: object) -> bool:
     return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
+def _run(value: object) -> bool:
+    return isinstance(value, str) and _RUN.fullmatch(value) is not None
+
+
 def _or_null(good: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: value is None or good(value)
 
 
 _FIELDS: dict[str, Callable[[object], bool]] = {
-    "training_run_id": _text,
+    "training_run_id": _run,
     "prompt_id": _id,
     "sample": _count,
     "step": _or_null(_count),
     "reward": _or_null(_number),
     "source": _or_null(_text),
     "status": _or_null(_text),
-    "release_id": _or_null(_id),
+    "release_id": _id,
     "policy_id": _or_null(_text),
     "kl": _or_null(_number),
     "advantage_mean": _or_null(_number),
