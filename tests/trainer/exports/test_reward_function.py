@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import datasets
 import pytest
@@ -106,6 +107,18 @@ def test_reward_models_in_process(tmp_path, reward_of, monkeypatch, one_thread):
     monkeypatch.setenv("PREPPO_REWARD_URL", "http://127.0.0.1:1")
     with pytest.raises(module.RewardError, match="export without --in-process"):
         module.score([task], ["Roses"])
+
+
+def test_many_threads_at_a_time(way, exported, reward_of):
+    """OpenRLHF and verl call from threads, a response at a time."""
+    module = reward_of.load(exported("jsonl"))
+    maths, code = tasks_of(exported)
+    asked = [(maths, RIGHT["math"]), (maths, WRONG["math"]), (code, RIGHT["code"]), (code, WRONG["code"])] * 8
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda one: module.score([one[0]], [one[1]])[0].reward, asked))
+    assert found == [1.0, 0.0] * 16
+    keys = [(one["prompt_id"], one["sample"]) for one in reward_of.signals()]
+    assert sorted(keys) == sorted({(one, n) for one in {key[0] for key in keys} for n in range(16)})
 
 
 def test_heldout_prompts_leave_no_line(exported, reward_of):
