@@ -64,7 +64,7 @@ def train_members(
         ModelError: there is no such trunk.
     """
     recipe, settings = recipe_of(chosen.recipe), train_settings(chosen)
-    logging.disable_progress_bar()  # of single files read and written; `told` says more
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # `told` says more than bars of single files
     learnt, held = hold_out(pairs, chosen.heldout_share)
     cache = TrunkCache() if chosen.tune == "frozen" else None
     made = []
