@@ -51,8 +51,16 @@ class Session:
         return open_project(self.config, self._home)
 
 
+def _kept_lines(text: str | None) -> str | None:
+    r"""Return a help text whose \b, two characters in a raw docstring, is the mark that keeps lines as they are."""
+    return None if text is None else text.replace("\\b\n", "\b\n")
+
+
 class Command(click.Command):
     """A command whose mistakes come out as one clear line, with an exit code that scripts can rely on."""
+
+    def __init__(self, name: str | None = None, **about: Any) -> None:
+        super().__init__(name, **about | {"help": _kept_lines(about.get("help"))})
 
     def invoke(self, ctx: click.Context) -> Any:
         with guarded(err):
@@ -62,6 +70,9 @@ class Command(click.Command):
 class Group(click.Group):
     command_class = Command
     group_class = type
+
+    def __init__(self, name: str | None = None, **about: Any) -> None:
+        super().__init__(name, **about | {"help": _kept_lines(about.get("help"))})
 
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."

@@ -223,3 +223,20 @@ def test_init_writes_the_example_and_spares_what_is_there(place, tmp_path, monke
     again = CliRunner().invoke(main, ["init"])
     assert again.exit_code == 2
     assert "--force" in again.output
+
+
+def test_examples_in_help_texts_stand_line_by_line():
+    def named(group, *before):
+        for name, command in group.commands.items():
+            yield (*before, name), command
+            yield from named(command, *before, name) if isinstance(command, click.Group) else ()
+
+    seen = 0
+    for path, command in [((), main), *named(main)]:
+        text = CliRunner().invoke(main, [*path, "--help"]).output
+        assert "\\b" not in text
+        if "\\b" in (command.callback.__doc__ or ""):
+            after = re.split("Examples?:\n", text)[1].splitlines()[0]
+            assert re.match(r" {4}(preppo|PREPPO)", after)
+            seen += 1
+    assert seen > 10
