@@ -69,7 +69,11 @@ prompts of each source with the lowest ids, is rolled out by the nursery model. 
 no training prompt may contain it.
 
 ```
-preppo --config examples/public/preppo.toml --home .preppo-public run      # one to three minutes on two cores
+export PREPPO_CONFIG=examples/public/preppo.toml PREPPO_HOME=.preppo-public
+preppo run                                                                 # one to three minutes on two cores
+export PREPPO__REWARD_TRAINING__TRUNK=...                                  # an encoder of sentences; else the nursery
+preppo reward train --out .preppo-public/models/hh                         # on the preference pairs
+PREPPO__REWARD_MODEL__MODELS='[".preppo-public/models/hh"]' preppo run     # scores the open questions with it
 python examples/public/report.py --home .preppo-public                     # writes this page
 preppo --home .preppo-public explain PROMPT                                # the whole story of a prompt named below
 ```
@@ -283,6 +287,34 @@ should be found. {held(found["source"].to_list() == ["planted"])} found: {found.
 """
 
 
+def open_questions(ask: Ask) -> str:
+    """Show what a reward model makes of prompts without a ground truth."""
+    scored = ask("score_open_questions")
+    if scored.is_empty():
+        return """
+## Open questions
+
+No reward model is configured (`[reward_model] models`): prompts without a ground truth are unscored.
+"""
+    return f"""
+## Open questions
+
+Prompts without a ground truth are scored by a reward model that `preppo reward train` made of the HH helpful pairs: a
+linear head on a frozen encoder of sentences (all-MiniLM-L6-v2), so a weak one. `preppo reward train` prints how it does
+on held-out prompts.
+
+{table(scored)}
+
+The policy is the nursery model, which knows nothing of such questions; its scores say that they can be had, not that
+they are good. They decide nothing here, as the original pool is always in.
+
+{table(ask("count_preferences"))}
+
+The model agrees with most labels of `hh-helpful` because it was trained on them; `own_rollouts` are the best and the
+worst response to one prompt by verdict or recorded score, and it never saw such tasks.
+"""
+
+
 def unscored(ask: Ask) -> str:
     """List what could not be measured, and why."""
     hard = ask("count_unscored_selected").item()
@@ -336,7 +368,7 @@ load_dataset(".preppo-public/releases/{found["release"][0]}")
 
 
 SECTIONS = (top, rows_read, rollouts, spread, verdicts, pre_ppo, arms, explained, suspects, conflicts, contamination,
-            unscored, unseen, release)  # fmt: skip
+            open_questions, unscored, unseen, release)  # fmt: skip
 
 
 def named(row: dict[str, Any]) -> str:
