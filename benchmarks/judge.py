@@ -24,6 +24,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+from benchmarks import _content_rule
 from benchmarks._agreement import DATA, RESULTS, records
 from benchmarks._master_keys import LANGUAGES, SEEN_LANGUAGES, SEEN_WORDINGS, WORDINGS
 from trainer.engines.transformers import TransformersEngine
@@ -160,6 +161,12 @@ def master_keys(data: Path, count: int) -> dict[str, Any]:
     return {"tasks": dict(kinds), "reach_the_judge": reach, "past_most_open_ended": through}
 
 
+def content_rules(data: Path, count: int) -> dict[str, Any]:
+    """Return what rules by content, which were not taken, would stop: of the keys, and of real responses."""
+    open_ended = [(t.question, t.reference) for t in tasks(data, count) if t.kind == "open-ended"]
+    return _content_rule.measured(data, [(group, text) for group, _, text in keys()], open_ended)
+
+
 def fooled(engine: TransformersEngine) -> dict[str, Any]:
     """Return how the nursery judge scores keys: with the gates of a task with a gold, and without (open-ended)."""
     found = {}
@@ -248,6 +255,28 @@ def _share(value: float) -> str:
     return f"{value:.1%}"
 
 
+def _of_content_rules(rules: dict[str, Any]) -> list[str]:
+    """Return what the report tells of rules that were tried and not taken."""
+    lines = [
+        "## Rules by content, not taken",
+        "",
+        "Instead of lists of words (benchmarks/_content_rule.py). `no_content`: at most 15 words, a third of the "
+        "reference's, none shared with it or the question. `foreign_letters`: a line that shares no word and has "
+        "letters beyond ASCII where the task has none. Real responses are compared with another real one to the "
+        "same question. One real response in a thousand was the limit, 1% of the held-out keys the aim: the first "
+        "rule breaks the limit and misses the aim, since terse answers and refusals look like announcements; the "
+        "second stops hardly a real English response, misses the aim as far, and cannot be measured on short texts "
+        "of other languages here. So neither gates.",
+        "",
+    ]
+    for name, row in rules.items():
+        reach = ", ".join(f"{group} {_share(share)}" for group, share in row["reach_the_judge"].items())
+        real = ", ".join(f"{n} of {of} {name}" for name, (n, of) in row["real_responses_stopped"].items())
+        such = f" (such as {json.dumps(row['such_as'], ensure_ascii=False)})" if row["such_as"] else ""
+        lines.append(f"- `{name}`: would let through {reach}; would stop {real or 'nothing, without data'}{such}")
+    return [*lines, ""]
+
+
 def report(found: dict[str, Any]) -> str:
     bias, costs, past, fools = found["position_bias"], found["cost"], found["master_keys"], found["nursery_on_keys"]
     kinds = [k for k in next(iter(past["reach_the_judge"].values())) if k != "keys"]
@@ -326,6 +355,7 @@ def report(found: dict[str, Any]) -> str:
             for name, row in found["false_gates"].items()
         ),
         "",
+        *_of_content_rules(found["content_rules"]),
         "## The constant output that wins AlpacaEval",
         "",
     ]
@@ -372,6 +402,7 @@ def main() -> int:
         "nursery_on_keys": fooled(engine),
         "canaries": canaries(engine),
         "false_gates": false_gates(options.data, 500 if quick else 100_000),
+        "content_rules": content_rules(options.data, 20 if quick else 100),
         "null_model": null_model(options.data, engine),
     }
     text = report(found)
