@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _MODELS = Path(__file__).resolve().parents[2] / "models"
 NURSERY = _MODELS / "nursery"
-SHIPPED = {name: _MODELS / name for name in ("nursery", "nursery-reward")}
+SHIPPED = {name: _MODELS / name for name in ("nursery", "nursery-reward", "nursery-judge")}
 _PARTS = (".safetensors", ".json", ".jinja", ".model")
 _TEXT_PARTS = ("merges.txt", "vocab.txt")
 _HUB_ID = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?")

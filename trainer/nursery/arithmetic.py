@@ -16,6 +16,11 @@ THINGS = ("apples", "books", "coins", "eggs", "pens", "cards")
 _ASK = ("What is {}?", "Compute {}.", "{} = ?")
 
 
+def is_word_problem(task: NurseryTask) -> bool:
+    """Tell whether a task is one of the sums that are told in words."""
+    return task.domain == "math" and "How many" in task.prompt
+
+
 def _task(level: int, prompt: str, work: str, value: int) -> NurseryTask:
     """`work` is the answer's text up to the boxed value."""
     return NurseryTask(prompt, json.dumps(str(value)), "math", "math", level, f"{work}\\boxed{{{value}}}")

@@ -1,4 +1,7 @@
-"""The demo's inputs: prompts of four domains with deliberate dirt, and an evaluation set. Plain Python, no torch.
+"""The demo's inputs: prompts of five domains with deliberate dirt, and an evaluation set. Plain Python, no torch.
+
+Word problems are the domain `free_form`: they have a gold and no verifier, as tasks whose answers no rule can check, so
+that a judge compares responses with their gold. There are more of them than `stream_tasks` gives.
 
 `write_demo` writes three JSONL files with the columns question, answer (gold as JSON text, or null), verifier (or
 null), domain, level:
@@ -21,15 +24,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from trainer.nursery.arithmetic import is_word_problem
 from trainer.nursery.tasks import EVEN, NurseryTask, stream_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+FREE_FORM = "free_form"
 ORIGINAL_PROMPTS = 80
 NEW_PROMPTS = 160
 DUPLICATES_OF_NEW = 5
@@ -51,6 +57,7 @@ DISTINCT_OVERLAP = 0.5
 DISTINCT_RUN = 11
 _EVAL_WORDS = 14  # a short evaluation item would be found inside many a prompt
 _LEVELS = {1: 3.0, 2: 3.0, 3: 3.0, 4: 2.0, 5: 1.5}
+_MORE_EVERY = 16  # tasks
 _LONG = 16  # words of a prompt that stays alike when one word is added
 _WRAP = "A friend wrote this puzzle on the back of an old postcard: {} Please think about it and answer it for us."
 
@@ -58,7 +65,7 @@ _WRAP = "A friend wrote this puzzle on the back of an old postcard: {} Please th
 def write_demo(folder: Path, seed: int = 0) -> None:
     """Write `original.jsonl`, `new.jsonl` and `eval.jsonl` into `folder`; the same seed writes the same bytes."""
     rng = Random(f"demo {seed}")
-    clean = _distinct(stream_tasks(seed + 1000, EVEN, _LEVELS), ORIGINAL_PROMPTS + NEW_PROMPTS)
+    clean = _distinct(_tasks(seed + 1000), ORIGINAL_PROMPTS + NEW_PROMPTS)
     evaluation = _apart(stream_tasks(seed + 2000, {"math": 2.0, "general": 1.0}, {1: 1.0, 3: 1.0, 5: 2.0}), clean)
     original, new = clean[:ORIGINAL_PROMPTS], clean[ORIGINAL_PROMPTS:]
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,11 +74,26 @@ def write_demo(folder: Path, seed: int = 0) -> None:
     _write(folder / "eval.jsonl", [_line(_row(t)) for t in evaluation])
 
 
+def _tasks(seed: int) -> Iterator[NurseryTask]:
+    """Yield tasks without end, the word problems as free-form ones, and one of these more after every `_MORE_EVERY`."""
+    more = (t for t in stream_tasks(seed, {"math": 1.0}, {1: 2.0, 3: 1.0}) if is_word_problem(t))
+    for number, task in enumerate(stream_tasks(seed, EVEN, _LEVELS), start=1):
+        yield _free_form(task)
+        if number % _MORE_EVERY == 0:
+            yield _free_form(next(more))
+
+
+def _free_form(task: NurseryTask) -> NurseryTask:
+    return replace(task, verifier=None, domain=FREE_FORM) if is_word_problem(task) else task
+
+
 def _new_lines(
     original: list[NurseryTask], new: list[NurseryTask], evaluation: list[NurseryTask], rng: Random
 ) -> list[str]:
     graded = rng.sample([t for t in new if t.ground_truth is not None], len(new) // 2)  # no prompt is used twice
-    long = [t for t in graded if t.domain in ("math", "code") and len(_words(t.prompt)) >= _LONG][:NEAR_DUPLICATES]
+    long = [t for t in graded if t.domain in ("math", "code", FREE_FORM) and len(_words(t.prompt)) >= _LONG][
+        :NEAR_DUPLICATES
+    ]
     sums = [t for t in graded if t.domain == "math" and t not in long][:GOLD_CONFLICTS]
     again = [t for t in graded if t not in long and t not in sums][:DUPLICATES_OF_NEW]
     copies = [_row(t) for t in again + [t for t in original if t.ground_truth is not None][:DUPLICATES_OF_ORIGINAL]]

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from trainer.nursery.threads import one_thread
 from trainer.nursery.tokenizer import ASSISTANT, END, USER, special_id, train_tokenizer
-from trainer.nursery.train import CONTEXT, Recipe, build_model, optimizers, rate_at
+from trainer.nursery.train import CONTEXT, Recipe, build_model, fit
 from verifiers.genrm.quoting import nonce
 from verifiers.genrm.templates import template
 
@@ -86,19 +86,8 @@ def train_judge(folder: Path, recipe: Recipe = RECIPE) -> None:
             for name, weights in model.named_parameters():
                 if weights.ndim == 2 and "embed" not in name:
                     weights.mul_(_SHARPER)
-        steppers = optimizers(recipe, model)
-        peaks = [[group["lr"] for group in stepper.param_groups] for stepper in steppers]
         rng = Random(recipe.seed)
-        for step in range(recipe.steps):
-            for stepper, rates in zip(steppers, peaks, strict=True):
-                for group, rate in zip(stepper.param_groups, rates, strict=True):
-                    group["lr"] = rate * rate_at(recipe, step)
-            loss = _loss(model, tokenizer, [draw_sum(rng) for _ in range(_ROWS)], rng)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for stepper in steppers:
-                stepper.step()
-                stepper.zero_grad()
+        fit(recipe, model, lambda: _loss(model, tokenizer, [draw_sum(rng) for _ in range(_ROWS)], rng))
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -21,7 +21,7 @@ from trainer.nursery.tasks import generate_tasks, stream_tasks
 from trainer.nursery.tokenizer import ASSISTANT, END, PAD, USER, special_id, train_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerFast
@@ -95,10 +95,15 @@ def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Iterator[tupl
             groups[-1].append(row)
         order.shuffle(groups)
         for group in groups:
-            length = max(len(p) + len(a) for p, a in group)
-            tokens = [p + a + [pad] * (length - len(p) - len(a)) for p, a in group]
-            labels = [[-100] * len(p) + a + [-100] * (length - len(p) - len(a)) for p, a in group]
-            yield torch.tensor(tokens), torch.tensor(labels)
+            yield padded(group, pad)
+
+
+def padded(rows: Sequence[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (tokens, labels), both int64 [rows, length], of prompts and answers; label -100 off the answers."""
+    length = max(len(p) + len(a) for p, a in rows)
+    tokens = [p + a + [pad] * (length - len(p) - len(a)) for p, a in rows]
+    labels = [[-100] * len(p) + a + [-100] * (length - len(p) - len(a)) for p, a in rows]
+    return torch.tensor(tokens), torch.tensor(labels)
 
 
 def loss_on(model: LlamaForCausalLM, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -129,23 +134,21 @@ def optimizers(recipe: Recipe, model: LlamaForCausalLM) -> list[torch.optim.Opti
     ]
 
 
-def train(
-    recipe: Recipe, report: Callable[[int, float], None] = lambda _step, _loss: None
-) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
-    """Train a model and its tokenizer; `report(step, loss)` is called every 100 steps."""
-    torch.set_num_threads(recipe.threads)
-    samples = generate_tasks(12_000, recipe.seed + 2)
-    tokenizer = train_tokenizer((f"{t.prompt}\n{t.answer}" for t in samples), recipe.vocabulary, CONTEXT)
-    model = build_model(recipe, tokenizer).train()
+def fit(
+    recipe: Recipe,
+    model: LlamaForCausalLM,
+    loss_of: Callable[[], torch.Tensor],
+    report: Callable[[int, float], None] = lambda _step, _loss: None,
+) -> None:
+    """Take the recipe's steps, each down one `loss_of()`; `report(step, mean loss)` is called every 100 steps."""
     steppers = optimizers(recipe, model)
     peaks = [[group["lr"] for group in stepper.param_groups] for stepper in steppers]
-    source = batches(recipe, tokenizer)
     total = torch.zeros(())
     for step in range(recipe.steps):
         for stepper, rates in zip(steppers, peaks, strict=True):
             for group, rate in zip(stepper.param_groups, rates, strict=True):
                 group["lr"] = rate * rate_at(recipe, step)
-        loss = loss_on(model, *next(source))
+        loss = loss_of()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for stepper in steppers:
@@ -155,6 +158,18 @@ def train(
         if (step + 1) % 100 == 0:
             report(step + 1, float(total) / 100)
             total.zero_()
+
+
+def train(
+    recipe: Recipe, report: Callable[[int, float], None] = lambda _step, _loss: None
+) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    """Train a model and its tokenizer; `report(step, loss)` is called every 100 steps."""
+    torch.set_num_threads(recipe.threads)
+    samples = generate_tasks(12_000, recipe.seed + 2)
+    tokenizer = train_tokenizer((f"{t.prompt}\n{t.answer}" for t in samples), recipe.vocabulary, CONTEXT)
+    model = build_model(recipe, tokenizer).train()
+    source = batches(recipe, tokenizer)
+    fit(recipe, model, lambda: loss_on(model, *next(source)), report)
     return model.eval(), tokenizer
 
 

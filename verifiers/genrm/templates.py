@@ -146,8 +146,10 @@ _ALL = (
         anchor="Score",
         rubric=DEFAULT_RUBRIC,
     ),
-    # Of the nursery's judge alone (`trainer.nursery.judge`), which was trained to answer it and needs no instructions.
+    # Of the nursery's judges alone, each trained to answer its own and in no need of instructions:
+    # `trainer.nursery.judge`, and `trainer.nursery.gold_judge`, which needs no question where it is told the answer.
     Template("nursery", "pairwise", None, "{question}\n{first}\n{second}", anchor="VERDICT", max_tokens=24),
+    Template("nursery-gold", "pairwise", None, "{gold}\n{first}\n{second}", _TIE, anchor="verdict", max_tokens=40),
 )
 TEMPLATES: dict[str, Template] = {t.name: t for t in _ALL}
 

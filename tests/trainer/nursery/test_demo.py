@@ -90,10 +90,17 @@ def test_only_the_planted_prompts_are_contaminated(files):
     assert all(any(e in q and overlap(e, q) < 0.7 for e in evaluation) for q in hit)
 
 
-def test_four_domains_and_five_levels(files):
+def test_five_domains_and_five_levels(files):
     found = rows(files["original"] + files["new"])
     domains = Counter(r["domain"] for r in found if r)
-    assert set(domains) == {"math", "code", "instruction", "general"}
+    assert set(domains) == {"math", "code", "instruction", "general", "free_form"}
+    assert 20 <= domains.pop("free_form") <= 32
     assert min(domains.values()) >= 30
     assert {r["level"] for r in found if r} == {1, 2, 3, 4, 5}
     assert {r["verifier"] for r in found if r} == {"math", "code", "exact", "choice", None}
+
+
+def test_free_form_prompts_have_a_gold_and_no_verifier(files):
+    found = [r for r in rows(files["original"] + files["new"]) if r and r["domain"] == "free_form"]
+    assert all(r["verifier"] is None and json.loads(r["answer"]).isdecimal() for r in found)
+    assert {r["level"] for r in found} >= {1, 3}
