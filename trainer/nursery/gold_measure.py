@@ -99,7 +99,8 @@ def measured(engine: TransformersEngine, policy: TransformersEngine, template: T
     by_kind: dict[tuple[int, bool], list[bool]] = {}
     for s, j in rows:
         by_kind.setdefault((s.task.level, s.right), []).append(agrees(j, right=s.right))
-    asked = [j for j in found if j.status is JudgementStatus.judged]
+    # Of right ones, at parity in both orders, a flip means nothing.
+    asked = [j for s, j in rows if j.status is JudgementStatus.judged and not s.right]
     scores = {right: [j.score for s, j in rows if s.right == right and j.score is not None] for right in (True, False)}
     pairs = [
         (s.task, one.response, s.response)
@@ -151,9 +152,9 @@ rule verifier `math` says of the same samples who is right.
 {table}
 | all | {all.number} | {all.share:.1%} |
 
-{gated} of these were stopped by the gates before the judge, {errors} have no verdict. Flipped between the two orders:
-{flipped:.2%}. Mean score: {mean_right:.3f} of right samples (0.5 is parity with the gold), {mean_wrong:.3f} of wrong
-ones. Of {pairs.number} pairs of a right and a wrong sample the right one is preferred in {pairs.share:.1%}, with a mean
+{gated} of these were stopped by the gates before the judge, {errors} have no verdict. Of the wrong ones {flipped:.1%}
+are flipped between the two orders. Mean score: {mean_right:.3f} of right samples (0.5 is parity with the gold),
+{mean_wrong:.3f} of wrong ones. Of {pairs.number} pairs of a right and a wrong sample the right one is preferred in {pairs.share:.1%}, with a mean
 score of {mean_pair:.3f}. Talk with a number in it, in words that training did not have, scores below {positive_at} in
 {talk.share:.1%} of {talk.number} cases that the gates let through.
 
