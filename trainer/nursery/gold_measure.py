@@ -154,9 +154,9 @@ rule verifier `math` says of the same samples who is right.
 
 {gated} of these were stopped by the gates before the judge, {errors} have no verdict. Of the wrong ones {flipped:.1%}
 are flipped between the two orders. Mean score: {mean_right:.3f} of right samples (0.5 is parity with the gold),
-{mean_wrong:.3f} of wrong ones. Of {pairs.number} pairs of a right and a wrong sample the right one is preferred in {pairs.share:.1%}, with a mean
-score of {mean_pair:.3f}. Talk with a number in it, in words that training did not have, scores below {positive_at} in
-{talk.share:.1%} of {talk.number} cases that the gates let through.
+{mean_wrong:.3f} of wrong ones. Of {pairs.number} pairs of a right and a wrong sample the right one is preferred in
+{pairs.share:.1%}, with a mean score of {mean_pair:.3f}. Talk with a number in it, in words that training did not have,
+scores below {positive_at} in {talk.share:.1%} of {talk.number} cases that the gates let through.
 
 Its probabilities are those of the verdict after its notes, hence nearly always 0, 0.5 or 1: what it is unsure of, it
 decides while it takes notes. Only a flip shows that.
