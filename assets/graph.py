@@ -235,7 +235,7 @@ ASSETS = [
     ),
     batch_asset(
         preference_pairs.STAGE,
-        deps=["rewards"],
+        deps=["contamination", "rewards"],
         group="preference",
         kinds=POLARS,
         about="Best and worst of a prompt's own rollouts, as preference pairs.",

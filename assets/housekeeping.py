@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from assets.policies import own_policy_id, recorded_policy_id
+from assets.preferences import pair_files
 from assets.recorded import imports
 from warehouse.releases import list_releases, pinned_versions
 from warehouse.sweep import (
@@ -153,7 +154,8 @@ def _needed(project: Project, names: dict[str, str]) -> dict[str, str]:
 def _unwanted_work(project: Project) -> list[Path]:
     """Return intermediate folders that no setting names and nobody touched for `storage.keep_hours`."""
     work = project.home.work
-    wanted = {i.key for i in imports(project)}
+    wanted = {i.key for i in imports(project)} | {f.key for f in pair_files(project)}
     limit = time.time() - project.settings.storage.keep_hours * 3600
-    folders = (*work.glob("prompts-*"), *work.glob("rebuild-*"), *(work / "recorded").glob("*"))
+    patterns = ("prompts-*", "rebuild-*", "recorded/*", "preferences/*")
+    folders = [f for pattern in patterns for f in work.glob(pattern)]
     return sorted(f for f in folders if f.name not in wanted and f.stat().st_mtime < limit)

@@ -15,14 +15,13 @@ from warehouse.schemas import PAIR_REWARDS
 from warehouse.settings import outcome_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from assets.project import Project
     from trainer.reward_models.about import Member
-    from trainer.reward_models.model import RewardModel, Scored
+    from trainer.reward_models.model import RewardModel
     from warehouse.store import Snapshot, StageWriter
 
 KEY = ["pair_id", "side"]
+TOLD = {n: PAIR_REWARDS.columns[n] for n in ("task_id", "reward_model", "head", "mean", "std", "detail")}
 _SIDES = ("chosen", "rejected")
 
 
@@ -65,10 +64,12 @@ class _Scoring:
         finished = number * pairs.height + pairs.height - left.height
         for some in left.iter_slices(max(1, self._chosen.chunk_rows // 2)):
             texts = self._texts(some)
-            known = self._known(texts)
-            new = texts.join(known, on=KEY, how="anti", maintain_order="left")
-            fresh = [self._scored(new)] if new.height else []
-            self._writer.append("pair_rewards", pl.concat([known, *fresh]).sort(*KEY, "head"))
+            told = self._known(texts)
+            once = texts.unique("task_id", keep="first", maintain_order=True)
+            new = once.join(told, on="task_id", how="anti", maintain_order="left")
+            told = pl.concat([told, self._scored(new)]) if new.height else told
+            rows = texts.select(*KEY, "task_id").join(told, on="task_id").select(list(PAIR_REWARDS.columns))
+            self._writer.append("pair_rewards", rows.sort(*KEY, "head"))
             finished += some.height
             report("pair rewards", finished, total)
 
@@ -89,31 +90,32 @@ class _Scoring:
         return long.with_columns(pl.Series("task_id", tasks, pl.String))
 
     def _known(self, texts: pl.DataFrame) -> pl.DataFrame:
-        """Return what other builds, or the stage `model_rewards`, have of the very same tasks."""
-        tasks = texts.lazy().select(*KEY, "task_id")
-        before = self._writer.of_others("pair_rewards")
-        rollouts = self._view.scan("model_rewards")
-        columns = ["task_id", "reward_model", "head", "mean", "std", "detail"]
-        have = pl.concat([before.select(columns), rollouts.select(columns)])
-        mine = have.filter(pl.col("reward_model") == self._one.fingerprint).unique(["task_id", "head"], keep="any")
-        return tasks.join(mine, on="task_id").select(list(PAIR_REWARDS.columns)).collect()
+        """Return what is there of the very same tasks, in earlier chunks, other builds or the stage `model_rewards`."""
+        mine = (pl.col("reward_model") == self._one.fingerprint) & pl.col("task_id").is_in(texts["task_id"].implode())
+        tables = (
+            self._writer.written("pair_rewards"),
+            self._writer.of_others("pair_rewards"),
+            self._view.scan("model_rewards"),
+        )
+        # Of several rows the first counts, in an order that does not depend on how tables are read.
+        parts = [t.filter(mine).select(*TOLD).sort("task_id", "head", "mean", maintain_order=True) for t in tables]
+        return pl.concat(parts).unique(["task_id", "head"], keep="first", maintain_order=True).collect()
 
     def _scored(self, texts: pl.DataFrame) -> pl.DataFrame:
+        """Return `TOLD` of texts: a row a head; one without a reward, and the reason, where there is none."""
         if self._loaded is None:
             self._loaded = load_member(self._one, self._chosen)
         conversations = (
             (tuple((m["role"], m["content"]) for m in messages), response)
             for messages, response in texts.select("messages", "response").iter_rows()
         )
-        found = zip(texts.select(*KEY, "task_id").iter_rows(), self._loaded.score(conversations), strict=True)
-        rows = [row for (pair, side, task), s in found for row in self._rows(pair, side, task, s)]
-        return pl.DataFrame(rows, schema=PAIR_REWARDS.columns, orient="row")
-
-    def _rows(self, pair: str, side: str, task: str, scored: Scored) -> Iterator[tuple[object, ...]]:
-        """Yield a row a head; one without a reward, and the reason, where there is none."""
-        for head, mean in enumerate([None] if scored.mean is None else scored.mean):
-            std = None if scored.std is None or mean is None else scored.std[head]
-            yield pair, side, self._one.fingerprint, head, mean, std, scored.problem, task
+        found = zip(texts["task_id"], self._loaded.score(conversations), strict=True)
+        rows = [
+            (task, self._one.fingerprint, head, mean, None if s.std is None or mean is None else s.std[head], s.problem)
+            for task, s in found
+            for head, mean in enumerate([None] if s.mean is None else s.mean)
+        ]
+        return pl.DataFrame(rows, schema=TOLD, orient="row")
 
 
 STAGE = Stage("pair_rewards", "pair_rewards", builds, write, __name__)

@@ -20,18 +20,22 @@ if TYPE_CHECKING:
 
 
 def builds(project: Project, view: Snapshot, batch: str = CORPUS) -> list[Build]:
-    """Return one build, where pairs have rewards."""
+    """Return one build, where pairs have rewards; where nobody votes any more, an empty one after the votes before."""
     scored = view.commit("pair_rewards", CORPUS)
     if scored is None or not project.settings.reward_model.models:
-        return []
+        voted = view.commit("preference_strength", batch) is not None
+        return [Build("preference_strength", batch, {}, STAGE.code_version, outcome_hash())] if voted else []
     chosen = project.settings.strength
     policy = outcome_hash([chosen, project.settings.reward_model.combine])
     inputs = {"pair_rewards": scored.data_version}
     return [Build("preference_strength", batch, inputs, STAGE.code_version, policy)]
 
 
-def write(run: Run, view: Snapshot, _build: Build, writer: StageWriter) -> Written:
+def write(run: Run, view: Snapshot, build: Build, writer: StageWriter) -> Written:
     """Count the votes."""
+    if not build.inputs:
+        writer.write("preference_strength", [])
+        return Written({"pairs": 0, "without_votes": 0})
     settings = run.project.settings
     rewards = view.scan_builds("pair_rewards", [view.live["pair_rewards", CORPUS, ""]])
     votes = pair_votes(rewards, calibrated(run.project), settings.reward_model.combine)

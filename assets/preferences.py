@@ -1,10 +1,14 @@
-"""Stage `preferences`: the pairs of each `[[preferences]]` file, read once; bad rows rejected with their reason."""
+"""Stage `preferences`: the pairs of the `[[preferences]]` files; bad rows rejected with their reason.
+
+What a file holds is kept under `work/`, so each is read once. The stage is one build over all files that the settings
+name now: a file that changed, or that nobody names any more, leaves no pair behind.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -12,11 +16,9 @@ from assets.files import content_hash
 from assets.progress import report
 from assets.stages import Run, Stage, Written
 from warehouse.hashing import json_hash
-from warehouse.ingest.fields import RowError, keep
-from warehouse.ingest.preferences import PairReader
-from warehouse.ingest.readers import expand, read_rows
+from warehouse.ingest.preference_files import COUNTS, counts_of, is_read, pairs_of, read_pairs, rejected_of
+from warehouse.ingest.readers import expand
 from warehouse.ledger import CORPUS, Build
-from warehouse.schemas import PREFERENCES, REJECTED_PREFERENCES
 from warehouse.settings import PreferencesSettings, outcome_hash
 
 if TYPE_CHECKING:
@@ -24,10 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from assets.project import Project
-    from warehouse.ingest.preferences import PairRow
     from warehouse.store import Snapshot, StageWriter
-
-CHUNK_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -37,95 +36,73 @@ class PairFile:
     section: PreferencesSettings
     path: Path
     file_hash: str
+    folder: Path
 
     @property
     def key(self) -> str:
-        """Return what names file and mapping together."""
-        return json_hash([self.file_hash, outcome_hash(self.section)])
+        """Return the name of what reading this file gives: file content, mapping, and the code that reads."""
+        return self.folder.name
 
 
 def pair_files(project: Project) -> list[PairFile]:
-    """Return the files that the `[[preferences]]` sections name now, in their order."""
+    """Return the files that the `[[preferences]]` sections name now, in their order.
+
+    Raises:
+        InputError: a section names no file.
+    """
     found = []
     for section in project.settings.preferences:
-        found += [PairFile(section, p, content_hash(p)) for p in expand(section.path, project.base)]
+        for path in expand(section.path, project.base):
+            digest = content_hash(path)
+            name = json_hash([digest, outcome_hash(section), STAGE.code_version])
+            found.append(PairFile(section, path, digest, project.home.work / "preferences" / name))
     return found
 
 
-def builds(project: Project, _view: Snapshot, batch: str = CORPUS) -> list[Build]:
-    """Return one build a file."""
-    return [
-        Build("preferences", batch, {"file": f.file_hash}, STAGE.code_version, outcome_hash(f.section), f.key)
-        for f in pair_files(project)
-    ]
+def builds(project: Project, view: Snapshot, batch: str = CORPUS) -> list[Build]:
+    """Return one build over all files; without any, only where pairs of earlier settings have to go."""
+    files = pair_files(project)
+    if not files and view.commit("preferences", batch) is None:
+        return []
+    inputs = {f"{number:06d}": f.key for number, f in enumerate(files)}  # of a pair in two files, the first counts
+    return [Build("preferences", batch, inputs, STAGE.code_version, outcome_hash())]
 
 
-def write(run: Run, _view: Snapshot, build: Build, writer: StageWriter) -> Written:
-    """Read one file; the same pair twice counts once."""
-    chosen = next(f for f in pair_files(run.project) if f.key == build.variant)
-    reading = _Reading(chosen)
-    writer.write("preferences", reading.pairs())
-    rejected = pl.DataFrame(reading.rejected, schema=REJECTED_PREFERENCES.columns, orient="row")
-    writer.write("rejected_preferences", rejected)
-    counts = {name: reading.counts[name] for name in ("rows_read", "pairs", "duplicate", "filtered", "quarantined")}
-    reasons = rejected.group_by("reason_code").len().sort("reason_code").iter_rows()
-    return Written(counts | {f"reason_{code}": n for code, n in reasons})
+def write(run: Run, _view: Snapshot, _build: Build, writer: StageWriter) -> Written:
+    """Read what was not read yet, and put all files together; the same pair twice counts once."""
+    files = pair_files(run.project)
+    for file in files:
+        _ensure(run.project, file)
+    doubled: Counter[str] = Counter()
+    writer.write("preferences", _together(files, doubled))
+    writer.write("rejected_preferences", [rejected_of(f.folder) for f in files])
+    counts = {name: sum(counts_of(f.folder)[name] for f in files) for name in COUNTS}
+    counts["pairs"] -= doubled["pairs"]
+    counts["duplicate"] += doubled["pairs"]
+    reasons = Counter(code for f in files for code in rejected_of(f.folder)["reason_code"])
+    return Written(counts | {f"reason_{code}": n for code, n in sorted(reasons.items())})
 
 
-class _Reading:
-    """One pass over a file."""
-
-    def __init__(self, file: PairFile) -> None:
-        self._file, self._reader = file, PairReader(file.section)
-        self._seen: set[str] = set()
-        self.counts: Counter[str] = Counter()
-        self.rejected: list[tuple[str, str, str, str, str, str]] = []
-
-    def pairs(self) -> Iterator[pl.DataFrame]:
-        """Yield the pairs, some at a time; afterwards `counts` and `rejected` hold the rest of the rows."""
-        rows: list[PairRow] = []
-        for raw in read_rows(self._file.path, encoding=self._file.section.encoding):
-            self.counts["rows_read"] += 1
-            try:
-                pair = self._pair(raw.value, raw.error)
-            except RowError as error:
-                self._reject(raw.row, raw.raw, error)
-                continue
-            if pair is not None:
-                rows.append(pair)
-            if len(rows) == CHUNK_ROWS:
-                yield _frame(rows)
-                rows = []
-                report("preference rows read", self.counts["rows_read"], None)
-        if rows:
-            yield _frame(rows)
-
-    def _pair(self, value: dict[str, Any] | None, error: RowError | None) -> PairRow | None:
-        """Return a pair that is new; None for a row that is filtered out, or a pair that was there already."""
-        if error is not None or value is None:
-            raise error or RowError("broken_row", "the row cannot be read")
-        if keep(self._file.section.where, value) is not None:
-            self.counts["filtered"] += 1
-            return None
-        pair = self._reader.read(value)
-        if pair.pair_id in self._seen:
-            self.counts["duplicate"] += 1
-            return None
-        self._seen.add(pair.pair_id)
-        self.counts["pairs"] += 1
-        return pair
-
-    def _reject(self, row: int, text: str, error: RowError) -> None:
-        self.counts["quarantined"] += 1
-        where = f"{self._file.file_hash}:{row}"
-        named = (str(self._file.path), "quarantined", error.reason_code, error.message, text)
-        self.rejected.append((where, *named))
+def _ensure(project: Project, file: PairFile) -> None:
+    if not is_read(file.folder):
+        with project.home.lock(f"preferences-{file.key}"):
+            if not is_read(file.folder):
+                read_pairs(file.section, file.path, file.file_hash, file.folder, _told)
 
 
-def _frame(rows: list[PairRow]) -> pl.DataFrame:
-    return pl.DataFrame([r._asdict() for r in rows], schema_overrides=PREFERENCES.columns).select(
-        list(PREFERENCES.columns)
-    )
+def _told(rows: int) -> None:
+    report("preference rows read", rows, None)
+
+
+def _together(files: list[PairFile], doubled: Counter[str]) -> Iterator[pl.DataFrame]:
+    """Yield the pairs of all files, each once; count what an earlier file has already."""
+    seen: set[str] = set()
+    for file in files:
+        for part in pairs_of(file.folder):
+            new = part.filter(pl.Series([i not in seen for i in part["pair_id"]], dtype=pl.Boolean))
+            doubled["pairs"] += part.height - new.height
+            seen.update(new["pair_id"])
+            yield new
 
 
 STAGE = Stage("preferences", "preferences", builds, write, __name__)

@@ -16,7 +16,7 @@ def own_pairs(rollouts: pl.LazyFrame, rewards: pl.LazyFrame, prompts: pl.LazyFra
     Args:
         rollouts: the columns of `rollouts`; scored samples that came to an end count.
         rewards: the columns of `rewards`. Those of a reward model do not count: it would only hear itself.
-        prompts: prompt_id, messages.
+        prompts: prompt_id, messages; of those that may be trained on.
         min_gap: between both rewards.
 
     Ties go to the lower sample number. Two samples of the same text, or without any, are no pair.

@@ -1,0 +1,152 @@
+"""What settings no longer say is no longer in the training set, and what is not to be trained on never was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+
+from assets import pair_rewards
+from tests.pipeline import harness
+from tests.pipeline.test_preferences import TRAINING, corpus_of, home, run, short_is_better
+from trainer.reward_models import entry
+from warehouse.ingest import preference_files
+from warehouse.queries import query
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from warehouse.store import Snapshot
+
+__all__ = ["home"]
+pytestmark = pytest.mark.usefixtures("one_thread")
+GOOD = {"q": "Why?", "a": "So.", "b": "No."}
+
+
+def texts(view: Snapshot) -> list[tuple[str, str]]:
+    rows = query(view, "SELECT chosen, rejected FROM cleaned_preferences WHERE origin <> 'own_rollouts'")
+    return sorted(rows.rows())
+
+
+def test_a_file_that_changed_goes_is_read_otherwise_or_is_named_no_more(tmp_path: Path, home: Path) -> None:
+    folder = tmp_path / "corpus"
+    harness.write_lines(folder / "pairs.jsonl", [GOOD])
+    corpus = corpus_of(folder)
+    assert texts(run(corpus, home)) == [("So.", "No.")]
+    harness.write_lines(folder / "pairs.jsonl", [GOOD | {"a": "Because."}, "{broken"])
+    view = run(corpus, home)
+    assert texts(view) == [("Because.", "No.")], "the row as it was before is gone"
+    assert view.scan("rejected_preferences").collect().height == 1
+    corpus.settings["preferences"][0] |= {"chosen": "b", "rejected": "a"}
+    corpus.write_settings()
+    assert texts(run(corpus, home)) == [("No.", "Because.")], "a mapping that was the wrong way round leaves nothing"
+    corpus.settings["preferences"] = []
+    corpus.write_settings()
+    view = run(corpus, home)
+    assert texts(view) == []
+    assert view.scan("rejected_preferences").collect().is_empty()
+
+
+def test_another_file_costs_that_file_alone(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "corpus"
+    harness.write_lines(folder / "pairs.jsonl", [GOOD])
+    corpus = corpus_of(folder)
+    run(corpus, home)
+    read: list[str] = []
+    real = preference_files.read_rows
+    monkeypatch.setattr(preference_files, "read_rows", lambda p, **k: (read.append(p.name), real(p, **k))[1])
+    harness.write_lines(folder / "more.jsonl", [GOOD, GOOD | {"q": "How?"}])
+    corpus.settings["preferences"].append(corpus.settings["preferences"][0] | {"name": "more", "path": "more.jsonl"})
+    corpus.write_settings()
+    view = run(corpus, home)
+    assert read == ["more.jsonl"]
+    pairs = view.scan("preferences").sort("origin").collect()
+    assert pairs["pair_id"].n_unique() == pairs.height == 2, "a pair of two files is there once, by the first of them"
+    assert sorted(pairs["origin"]) == ["more", "short"]
+    [commit] = view.of_stage("preferences")
+    assert (commit.counts["rows_read"], commit.counts["pairs"], commit.counts["duplicate"]) == (3, 2, 1)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a reward model that likes short answers."""
+    folder = tmp_path_factory.mktemp("model")
+    rows = [r for r in short_is_better() if not r["wrong"]]
+    pairs = [entry_pair(n, r) for n, r in enumerate(rows)]
+    from warehouse.settings import RewardTrainingSettings
+
+    entry.train_members(pairs, RewardTrainingSettings.model_validate(TRAINING), folder / "rm")
+    return folder / "rm"
+
+
+def entry_pair(number: int, row: dict[str, Any]) -> Any:
+    from trainer.reward_models.pairs import Pair
+
+    return Pair(str(number), (("user", row["q"]),), row["a"], row["b"])
+
+
+def test_rollouts_of_prompts_that_are_not_trained_on_are_no_pairs(tmp_path: Path, home: Path, model: Path) -> None:
+    corpus = corpus_of(tmp_path / "corpus", [str(model)])
+    corpus.settings["ingest"] |= {"heldout_share": 0.5, "evaluation_sets": [{"name": "exam", "source": "exam"}]}
+    long = "When the market opens there are exactly {n} apples on the table beside the old well, plus one more. Sum?"
+    harness.write_lines(tmp_path / "corpus" / "exam.jsonl", [{"q": long.format(n=3), "a": "4"}])
+    sums = [{"q": f"What is {n} + 1?", "a": str(n + 1)} for n in range(12)]
+    sums.append({"q": f"Please note. {long.format(n=3)}", "a": "4"})  # holds an item of the exam
+    harness.write_lines(tmp_path / "corpus" / "sums.jsonl", sums)
+    asked = [*sums, {"q": long.format(n=3), "a": "4"}]
+    rows = [{"q": r["q"], "r": f"\\boxed{{{int(r['a']) + s}}}"} for r in asked for s in range(2)]
+    harness.write_lines(tmp_path / "corpus" / "rollouts.jsonl", rows)
+    exam = corpus.settings["source"][0] | {"name": "exam", "path": "exam.jsonl", "pool": "eval"}
+    corpus.settings["source"].append(exam)
+    corpus.write_settings()
+    view = run(corpus, home)
+    scored = query(view, "SELECT prompt_id, pool, split FROM rewards JOIN prompts USING (prompt_id) WHERE reward = 1")
+    contaminated = set(view.scan("contamination").collect()["prompt_id"])
+    assert contaminated
+    assert {"eval", "new"} <= set(scored["pool"]) and {"heldout", "train"} <= set(scored["split"])
+    own = query(view, "SELECT prompt_id, pool, split FROM preferences JOIN prompts USING (prompt_id)")
+    assert set(own["pool"]) == {"new"} and set(own["split"]) == {"train"}
+    assert not set(own["prompt_id"]) & contaminated
+    free = scored.filter((pl.col("pool") == "new") & (pl.col("split") == "train"))
+    assert set(own["prompt_id"]) == set(free["prompt_id"]) - contaminated
+
+
+def test_own_rollouts_and_votes_go_where_nobody_wants_them(tmp_path: Path, home: Path, model: Path) -> None:
+    corpus = corpus_of(tmp_path / "corpus", [str(model)])
+    first = run(corpus, home)
+    assert {"own_rollouts", "short"} == set(query(first, "FROM cleaned_preferences")["origin"])
+    assert "flip" in set(query(first, "FROM cleaned_preferences")["treatment"])
+    corpus = corpus_of(tmp_path / "corpus", [str(model)], strength={"own_rollouts": False})
+    assert set(query(run(corpus, home), "FROM cleaned_preferences")["origin"]) == {"short"}
+    last = run(corpus_of(tmp_path / "corpus", []), home)
+    cleaned = query(last, "FROM cleaned_preferences")
+    assert set(cleaned["treatment"]) == {"keep"}, "nobody votes any more"
+    assert cleaned["votes"].null_count() == cleaned.height
+
+
+def test_a_run_that_broke_off_scores_what_is_left_and_a_text_once(
+    tmp_path: Path, home: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"q": f"Tell me about rain, {n // 3}.", "a": "It is wet.", "b": f"It is {'so ' * (n % 3 + 1)}wet, and on."}
+            for n in range(60)]  # fmt: skip
+    harness.write_lines(tmp_path / "corpus" / "pairs.jsonl", rows)
+    corpus = corpus_of(tmp_path / "corpus", [str(model)], strength={"own_rollouts": False})
+    asked: list[int] = []
+    real = pair_rewards._Scoring._scored
+
+    def counted(self: Any, some: pl.DataFrame) -> pl.DataFrame:
+        if len(asked) == 1 and not killed:
+            killed.append(1)
+            raise OSError("the disk is full")
+        asked.append(some["task_id"].n_unique())
+        return real(self, some)
+
+    killed: list[int] = []
+    monkeypatch.setattr(pair_rewards._Scoring, "_scored", counted)
+    assert "the disk is full" in str(harness.run_here(corpus, home)[1].failures)
+    view = run(corpus, home)
+    scored = view.scan("pair_rewards").collect()
+    assert scored.select("pair_id", "side").n_unique() == scored.height == 120
+    assert sum(asked) == scored["task_id"].n_unique() == 80, "20 prompts, one chosen and three rejected texts each"
+    assert scored.group_by("task_id").agg(pl.col("mean").n_unique())["mean"].max() == 1
