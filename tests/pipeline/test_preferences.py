@@ -11,7 +11,10 @@ import pytest
 
 from tests.pipeline import harness
 from trainer.reward_models.model import load_reward_model
+from warehouse.ingest.fields import RowError
+from warehouse.ingest.preferences import PairReader
 from warehouse.queries import query
+from warehouse.settings import PreferencesSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,6 +154,46 @@ def test_bad_rows_are_kept_with_their_reason_and_every_row_is_accounted_for(tmp_
     assert (
         counts["rows_read"] == 7 == counts["pairs"] + counts["duplicate"] + counts["filtered"] + counts["quarantined"]
     )
+
+
+# file, settings, the column that tells, and which of its values say that the first, or the second response is preferred
+_LABELLED: list[tuple[str, dict[str, Any], str, Any, Any]] = [
+    ("llmbar", {"prompt": "input", "chosen": "output_1", "rejected": "output_2", "label": "label"}, "label", [1], [2]),
+    ("pandalm_human3",
+     {"prompt": "{instruction}\n{input}", "chosen": "response1", "rejected": "response2",
+      "label": {"column": "annotator1", "map": {"0": "tie", "1": 1, "2": 2}}}, "annotator1", [1], [2]),
+    ("autoj_pairwise_human",
+     {"prompt": "prompt", "chosen": "response 1", "rejected": "response 2",
+      "label": {"column": "label", "map": {"0": 1, "1": 2, "2": "tie"}}}, "label", [0], [1]),
+    ("webgpt_test_dsp",
+     {"chosen": {"column": "text", "index": 0}, "rejected": {"column": "text", "index": 1}, "label": "score"},
+     "score", [[1.5, 0.5], [2.0, 0.0]], [[0.5, 1.5], [0.0, 2.0]]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "fields", "column", "first", "second"), _LABELLED, ids=[x[0] for x in _LABELLED])
+def test_public_labels_are_read_as_they_are_meant(
+    name: str, fields: dict[str, Any], column: str, first: Any, second: Any, shared_data: Path
+) -> None:
+    section = PreferencesSettings.model_validate({"name": "s", "path": "p", **fields})
+    reader, turned = PairReader(section), PairReader(section.model_copy(update={"label": None}))
+    kinds = dict.fromkeys(("first", "second", "tie"), 0)
+    with gzip.open(shared_data / f"pref_{name}.jsonl.gz", "rt") as lines:
+        for line in lines:
+            row = json.loads(line)
+            try:
+                plain = turned.read(row)  # the first response as the chosen one
+            except RowError:
+                continue
+            kind = "first" if row[column] in first else "second" if row[column] in second else "tie"
+            kinds[kind] += 1
+            if kind == "tie":
+                with pytest.raises(RowError, match="neither"):
+                    reader.read(row)
+            else:
+                assert (reader.read(row).chosen == plain.chosen) == (kind == "first")
+    assert kinds["first"] > 40 and kinds["second"] > 40
+    assert (kinds["tie"] > 40) == (name != "llmbar")
 
 
 def test_public_preferences_are_read_as_they_come(tmp_path: Path, home: Path, shared_data: Path) -> None:

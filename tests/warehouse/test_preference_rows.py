@@ -49,7 +49,8 @@ def test_whole_conversations_are_split_into_prompt_and_responses(chosen: Any, re
 
 
 @pytest.mark.parametrize(
-    ("label", "first"), [(1, True), ("1", True), (True, True), (2, False), (0, False), (-1, False)]
+    ("label", "first"),
+    [(1, True), ("1", True), (1.0, True), (2, False), ("2.0", False), ([1.5, 0.5], True), ([0, 2], False)],
 )
 def test_a_label_says_which_of_two_was_preferred(label: Any, first: bool) -> None:
     pair = read({"q": "?", "chosen": "a", "rejected": "b", "w": label}, prompt="q", label="w")
@@ -61,7 +62,24 @@ def test_labels_of_other_names_are_mapped_and_a_null_is_a_tie() -> None:
     row = {"q": "?", "chosen": "a", "rejected": "b", "w": "model_b"}
     assert read(row, prompt="q", label=winner).chosen == "b"
     assert code(row | {"w": None}, prompt="q", label=winner) == "tie"
-    assert code(row | {"w": 0.5}, prompt="q", label="w") == "bad_label"
+    for tie in (None, "tie", [1.0, 1.0]):
+        assert code(row | {"w": tie}, prompt="q", label="w") == "tie"
+
+
+@pytest.mark.parametrize("label", [0, -1, True, False, 0.5, "model_a", [1.0], [1.0, None], [float("nan"), 1.0], {}])
+def test_a_label_that_could_mean_either_is_not_guessed(label: Any) -> None:
+    assert code({"q": "?", "chosen": "a", "rejected": "b", "w": label}, prompt="q", label="w") == "bad_label"
+
+
+def test_messages_are_read_as_those_of_prompts_are() -> None:
+    turns = [{"from": "human", "value": "How?"}, {"from": "gpt", "value": [{"type": "text", "text": "So."}]}]
+    other = [turns[0], {"role": "assistant", "content": "No."}]
+    pair = read({"chosen": turns, "rejected": other})
+    assert (pair.messages, pair.chosen) == ([{"role": "user", "content": "How?"}], "So.")
+    assert pair.pair_id == read({"m": '[{"role": "user", "content": "How?"}]', "chosen": "So.", "rejected": "No."},
+                                messages="m").pair_id  # fmt: skip
+    assert code({"chosen": [{"role": "judge", "content": "?"}], "rejected": other}) == "unknown_role"
+    assert code({"m": turns, "chosen": "a", "rejected": "b"}, messages="m") == "last_not_user"
 
 
 def test_what_is_no_pair_says_why() -> None:
@@ -74,7 +92,7 @@ def test_what_is_no_pair_says_why() -> None:
     assert code(row) == "no_transcript"
     assert code({"chosen": f"{HH} a", "rejected": f"{HH} b".replace("Hello", "Bye")}) == "other_prompts"
     assert code({"chosen": "\n\nHuman: a", "rejected": "\n\nHuman: b"}) == "no_response"
-    assert code({"m": [{"role": "user"}], "chosen": "a", "rejected": "b"}, messages="m") == "bad_messages"
+    assert code({"m": [{"role": "user"}], "chosen": "a", "rejected": "b"}, messages="m") == "wrong_type"
 
 
 def test_the_id_is_of_prompt_and_texts_and_not_of_the_file() -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from warehouse.curation.identity import canonical_text, prompt_id
 from warehouse.hashing import text_hash
 from warehouse.ingest.fields import RowError, getter
+from warehouse.ingest.rows import conversation, message
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from warehouse.settings import PreferencesSettings
 
 Turns = tuple[tuple[str, str], ...]
 _TURN = re.compile(r"(?:^|\n\n)(?:## )?(Human|User|Assistant):", re.IGNORECASE)
-_FIRST, _SECOND = ("1", "1.0", "true"), ("2", "2.0", "0", "0.0", "-1", "false")
+_LABELS = {"1": True, "1.0": True, "2": False, "2.0": False}  # 0 is a tie to some, the first or the second to others
+
+_NO_TRANSCRIPT = (
+    'is neither a list of messages nor a text of "Human:" and "Assistant:" turns; is there a prompt column?'
+)
 
 
 class PairRow(NamedTuple):
@@ -71,7 +77,7 @@ class PairReader:
                 raise RowError("null_prompt", f"the prompt should be text, is {text!r:.60}")
             return (("user", text.strip()),), _text("chosen", chosen), _text("rejected", rejected)
         if self._section.messages is not None:
-            return turns_of(self._messages(row)), _text("chosen", chosen), _text("rejected", rejected)
+            return _stripped(conversation(self._messages(row))), _text("chosen", chosen), _text("rejected", rejected)
         (*before, one), (*other, two) = (_transcript(n, v) for n, v in (("chosen", chosen), ("rejected", rejected)))
         if prompt_id(before) != prompt_id(other):
             raise RowError("other_prompts", "chosen and rejected do not begin with the same turns")
@@ -81,12 +87,22 @@ class PairReader:
         if self._section.label is None:
             return True
         value = self._label(row)
-        if value is None:
+        scores = _scores(value)
+        if value in (None, "tie") or (scores and scores[0] == scores[1]):
             raise RowError("tie", "the label prefers neither response")
-        told = str(value).strip().lower()
-        if told not in (*_FIRST, *_SECOND):
-            raise RowError("bad_label", f"the label should be 1 or 2, is {value!r:.60}; use `map`")
-        return told in _FIRST
+        if scores:
+            return scores[0] > scores[1]
+        told = _LABELS.get(str(value).strip())
+        if told is None:
+            what = 'should be 1 or 2, for the response that was preferred, "tie", or a list of two scores'
+            raise RowError("bad_label", f"the label {what}; it is {value!r:.60}: use `map`")
+        return told
+
+
+def _scores(value: Any) -> list[float]:
+    """Return the two scores that a label may be, or nothing."""
+    numbers = isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) for v in value)
+    return [float(v) for v in value] if numbers and all(map(math.isfinite, value)) else []
 
 
 def _text(name: str, value: Any) -> str:
@@ -95,26 +111,18 @@ def _text(name: str, value: Any) -> str:
     return value.strip()
 
 
-def turns_of(value: Any) -> Turns:
-    """Return a list of messages as (role, content).
-
-    Raises:
-        RowError: it is no such list.
-    """
-    if not isinstance(value, list) or not value:
-        raise RowError("bad_messages", f"messages should be a list of {{role, content}}, this is {value!r:.60}")
-    turns = []
-    for turn in value:
-        role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
-        if not isinstance(role, str) or not isinstance(content, str):
-            raise RowError("bad_messages", f"a message should have a text role and content, this is {turn!r:.60}")
-        turns.append((role, content.strip()))
-    return tuple(turns)
+def _stripped(turns: Iterable[tuple[str, str]]) -> Turns:
+    return tuple((role, content.strip()) for role, content in turns)
 
 
 def _transcript(name: str, value: Any) -> Turns:
     """Return the turns of a whole conversation, the last of which is the response."""
-    turns = _split(name, value) if isinstance(value, str) else turns_of(value)
+    if isinstance(value, list):
+        turns = _stripped(message(m) for m in value)
+    elif isinstance(value, str):
+        turns = _split(name, value)
+    else:
+        raise RowError("no_transcript", f"{name} {_NO_TRANSCRIPT}")
     if len(turns) < 2 or turns[-1][0] != "assistant":
         raise RowError("no_response", f"{name} should be a conversation that ends with an assistant's turn")
     return turns
@@ -124,7 +132,6 @@ def _split(name: str, text: str) -> Turns:
     """Split "Human: ... Assistant: ..." into turns; what stands before the first one has to be blank."""
     head, *parts = _TURN.split(text)
     if head.strip() or not parts:
-        told = 'is neither a list of messages nor a text of "Human:" and "Assistant:" turns; is there a prompt column?'
-        raise RowError("no_transcript", f"{name} {told}")
+        raise RowError("no_transcript", f"{name} {_NO_TRANSCRIPT}")
     said = zip(parts[::2], parts[1::2], strict=True)
     return tuple(("assistant" if who.lower() == "assistant" else "user", text.strip()) for who, text in said)

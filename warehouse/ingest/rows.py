@@ -101,7 +101,7 @@ class RowMapper:
         if source.prompt is not None:
             messages = [("user", _prompt_text(self._prompt(row)))]
         else:
-            messages = _conversation(self._messages(row))
+            messages = conversation(self._messages(row))
         if source.system is not None:
             system = _text_or_none(self._system(row), "system")
             if system is not None and system.strip():
@@ -223,8 +223,12 @@ def _prompt_text(value: Any) -> str:
     return value
 
 
-def _conversation(value: Any) -> list[tuple[str, str]]:
-    """Return (role, content) pairs from a list of `{role, content}` or `{from, value}`, or from its JSON text."""
+def conversation(value: Any) -> list[tuple[str, str]]:
+    """Return (role, content) pairs from a list of `{role, content}` or `{from, value}`, or from its JSON text.
+
+    Raises:
+        RowError: it is no such list, or the last message is not the user's.
+    """
     if value is None:
         raise RowError("null_prompt", "the messages are null")
     if isinstance(value, str):
@@ -236,19 +240,24 @@ def _conversation(value: Any) -> list[tuple[str, str]]:
         raise RowError("wrong_type", f"messages should be a list, are {type(value).__name__}")
     if not value:
         raise RowError("empty_prompt", "the list of messages is empty")
-    messages = [_message(m) for m in value]
+    messages = [message(m) for m in value]
     if messages[-1][0] != "user":
         raise RowError("last_not_user", f"the last message is the {messages[-1][0]}'s; a prompt ends with the user's")
     return messages
 
 
-def _message(message: Any) -> tuple[str, str]:
-    if not isinstance(message, dict):
-        raise RowError("wrong_type", f"a message should be an object, is {type(message).__name__}")
-    name = message.get("role", message.get("from"))
+def message(value: Any) -> tuple[str, str]:
+    """Return (role, content) of one message, under the roles that preppo knows.
+
+    Raises:
+        RowError: it is no message, or of an unknown role.
+    """
+    if not isinstance(value, dict):
+        raise RowError("wrong_type", f"a message should be an object, is {type(value).__name__}")
+    name = value.get("role", value.get("from"))
     if not isinstance(name, str) or name.lower() not in _ROLES:
         raise RowError("unknown_role", f"role {name!r} is none of {sorted(_ROLES)}")
-    return _ROLES[name.lower()], _content(message.get("content", message.get("value")))
+    return _ROLES[name.lower()], _content(value.get("content", value.get("value")))
 
 
 def _content(content: Any) -> str:

@@ -15,8 +15,8 @@ class PreferencesSettings(Section):
 
     `chosen` and `rejected` are texts; or, without `prompt` and `messages`, whole transcripts that begin with the same
     turns: lists of messages, or texts of "Human:" and "Assistant:" turns. With `label` they are the first and the
-    second response, and the label says which was preferred: 1 or 2 (`map` makes these of other values); a null is a
-    tie.
+    second response, and the label says which was preferred: 1 or 2 (`map` makes these of other values), or a list of
+    both scores; a null, "tie" and equal scores are a tie, which is no pair.
     """
 
     name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")]
