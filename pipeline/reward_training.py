@@ -46,7 +46,9 @@ def train_reward_models(project: Project, folder: Path) -> tuple[list[Made], Gro
     from trainer.reward_models.recipes import recipe_of
 
     chosen = project.settings.reward_training
-    if (folder / ABOUT).is_file() or (folder / "member-0" / ABOUT).is_file():
+    several = chosen.members > 1
+    places = [folder / f"member-{m}" for m in range(chosen.members)] if several else [folder]
+    if (folder / ABOUT).is_file() or all((p / ABOUT).is_file() for p in places):
         msg = f"{folder} holds a reward model already; give another --out, or remove it"
         raise SettingsError(msg)
     try:
@@ -63,14 +65,16 @@ def train_reward_models(project: Project, folder: Path) -> tuple[list[Made], Gro
         left_out, rows = rows.height - told.height, told
     if rows.is_empty():
         raise NothingFoundError(_nothing(project, chosen, treats=treats))
-    pairs = [_pair(row) for row in rows.iter_rows(named=True)]
+    pairs, labelled = (
+        [_pair(row) for row in f.iter_rows(named=True)] for f in (rows, _rows(view, chosen, cleaned=False))
+    )
     meta = _meta(view) if recipe.meta_rate > 0 else ()
 
     def shown(member: int, done: int, steps: int, _loss: float) -> None:
         progress("reward model steps", member * steps + done, chosen.members * steps)
 
     try:
-        made = train_members(pairs, chosen, folder, meta=meta, told=shown)
+        made = train_members(pairs, chosen, folder, labelled=labelled, meta=meta, told=shown)
     except (TrainingError, ConversationError) as error:
         msg = f"reward train: {error}; checkpoints are in {folder}"
         raise RunFailedError(msg) from None
@@ -109,7 +113,8 @@ def _meta(view: Snapshot) -> list[tuple[tuple[tuple[str, str], ...], list[str]]]
     rows = query(
         view,
         "SELECT any_value(messages) AS messages, list(DISTINCT response) AS responses FROM rollouts "
-        "JOIN prompts USING (prompt_id) WHERE verifier IS NULL AND finish_reason = 'stop' AND response <> '' "
+        "JOIN prompts USING (prompt_id) WHERE verifier IS NULL AND pool <> 'eval' AND split = 'train' "
+        "AND finish_reason = 'stop' AND response <> '' "
         "GROUP BY prompt_id HAVING len(responses) > 1 ORDER BY prompt_id",
     )
     return [
@@ -121,7 +126,7 @@ def _meta(view: Snapshot) -> list[tuple[tuple[tuple[str, str], ...], list[str]]]
 def render(made: list[Made], rows: pl.DataFrame, left_out: int) -> Group:
     """Return what was trained on, and what came out, for a terminal."""
     table = Table(box=None, pad_edge=False)
-    for name in ("model", "held-out pairs", "accuracy", "95% interval", "median margin", "left out"):
+    for name in ("model", "held-out pairs", "accuracy", "95% interval", "median margin"):
         table.add_column(name, justify="left" if name == "model" else "right")
     for one in made:
         table.add_row(str(one.folder), *_figures(one.report))
@@ -129,15 +134,21 @@ def render(made: list[Made], rows: pl.DataFrame, left_out: int) -> Group:
     parts = ", ".join(f"{n} of {origin} ({treatment})" for origin, treatment, n in used.iter_rows())
     lines = [Text(f"pairs: {parts}")]
     if left_out:
-        lines.append(Text(f"{left_out} pairs without a strength were left out"))
+        lines.append(Text(f"{left_out} pairs were left out: no reward model voted on them, and the recipe needs votes"))
+    excluded = made[0].report["excluded"]
+    for what, reasons in (("training", excluded["training"]), ("the report", excluded["held_out"])):
+        if reasons:
+            told = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
+            lines.append(Text(f"left out of {what}: {told}"))
+    lines.append(Text("held-out pairs have the labels that they came with, also where training flips or drops some"))
     names = ", ".join(f'"{one.folder}"' for one in made)
-    return Group(*lines, "", table, "", Text(f"to use it: [reward_model] models = [{names}]"))
+    use = f"to use {'it' if len(made) == 1 else 'them'}: [reward_model] models = [{names}]"
+    return Group(*lines, "", table, "", Text(use))
 
 
 def _figures(report: dict[str, Any]) -> tuple[str, ...]:
-    excluded = sum(sum(part.values()) for part in report["excluded"].values())
     if report["accuracy"] is None:
-        return (str(report["pairs"]), "none is left", "", "", str(excluded))
+        return (str(report["pairs"]), "none is left", "", "")
     found, margins = report["accuracy"], report["margins"]
     interval = f"{found['low']:.1%} to {found['high']:.1%}"
-    return (str(report["pairs"]), f"{found['mean']:.1%}", interval, f"{margins['quantiles']['0.5']:.3f}", str(excluded))
+    return (str(report["pairs"]), f"{found['mean']:.1%}", interval, f"{margins['quantiles']['0.5']:.3f}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -11,6 +12,9 @@ from assets import pair_rewards
 from tests.pipeline import harness
 from tests.pipeline.test_preferences import TRAINING, corpus_of, home, run, short_is_better
 from trainer.reward_models import entry
+from trainer.reward_models.about import ABOUT
+from trainer.reward_models.model import load_reward_model
+from trainer.reward_models.report import hold_out
 from warehouse.ingest import preference_files
 from warehouse.queries import query
 
@@ -83,7 +87,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def entry_pair(number: int, row: dict[str, Any]) -> Any:
     from trainer.reward_models.pairs import Pair
 
-    return Pair(str(number), (("user", row["q"]),), row["a"], row["b"])
+    return Pair(str(number), (("user", row["q"]),), row["a"].strip(), row["b"].strip())
 
 
 def test_rollouts_of_prompts_that_are_not_trained_on_are_no_pairs(tmp_path: Path, home: Path, model: Path) -> None:
@@ -150,3 +154,51 @@ def test_a_run_that_broke_off_scores_what_is_left_and_a_text_once(
     assert scored.select("pair_id", "side").n_unique() == scored.height == 120
     assert sum(asked) == scored["task_id"].n_unique() == 80, "20 prompts, one chosen and three rejected texts each"
     assert scored.group_by("task_id").agg(pl.col("mean").n_unique())["mean"].max() == 1
+
+
+def test_a_killed_ensemble_goes_on_with_the_member_that_it_was_at(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = TRAINING | {"members": 3, "epochs": 2}
+    run(corpus_of(tmp_path / "corpus", reward_training=settings), home)
+    out = tmp_path / "rms"
+    real = entry.train
+    seeds: list[int] = []
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        seeds.append(arguments[3].seed)
+        if seeds == [0, 1]:
+            raise KeyboardInterrupt
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(entry, "train", counted)
+    harness.preppo("reward", "train", "--out", str(out), code=130)
+    corpus_of(tmp_path / "corpus", reward_training=settings | {"epochs": 3})
+    told = harness.preppo("reward", "train", "--out", str(out), code=2)
+    assert "member-0 holds a reward model of other pairs or settings" in told
+    corpus_of(tmp_path / "corpus", reward_training=settings)
+    told = harness.preppo("reward", "train", "--out", str(out))
+    assert seeds == [0, 1, 1, 2], "the first member was whole"
+    assert all(f'{out}/member-{m}"' in told.replace("\n", "") for m in range(3))
+    assert "holds a reward model already" in harness.preppo("reward", "train", "--out", str(out), code=2)
+
+
+def test_held_out_pairs_keep_the_labels_that_they_came_with(tmp_path: Path, home: Path, model: Path) -> None:
+    corpus = corpus_of(
+        tmp_path / "corpus",
+        [str(model)],
+        strength={"own_rollouts": False},
+        reward_training=TRAINING | {"heldout_share": 0.5, "max_length": 44},
+    )
+    view = run(corpus, home)
+    flipped = query(view, "SELECT count(*) AS n FROM preference_strength WHERE treatment = 'flip'")["n"].item()
+    assert flipped
+    told = harness.preppo("reward", "train", "--out", str(tmp_path / "rm"))
+    assert "have the labels that they came with" in told and "too_long" in told
+    report = json.loads((tmp_path / "rm" / ABOUT).read_text())["report"]
+    _, held = hold_out([entry_pair(n, r) for n, r in enumerate(short_is_better())], 0.5)
+    known = load_reward_model(str(tmp_path / "rm"), device="cpu", dtype="float32")
+    scored = [s.nominal for s in known.score((p.messages, t) for p in held for t in (p.chosen, p.rejected))]
+    both = [(c, r) for c, r in zip(scored[::2], scored[1::2], strict=True) if c is not None and r is not None]
+    assert report["pairs"] == len(both) < len(held)
+    assert report["accuracy"]["mean"] == pytest.approx(sum(c > r for c, r in both) / len(both))

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from transformers.utils import logging
 
+from trainer.engines.weights import find_model, fingerprint
+from trainer.reward_models.about import ABOUT
 from trainer.reward_models.features import TrunkCache
 from trainer.reward_models.model import save_reward_model
 from trainer.reward_models.recipes import recipe_of
 from trainer.reward_models.report import hold_out, training_report
 from trainer.reward_models.settings import TrainSettings
 from trainer.reward_models.training import MetaGroups, train
+from warehouse.hashing import json_hash, text_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from trainer.reward_models.pairs import Pair
+    from trainer.reward_models.recipes import Recipe
     from warehouse.settings import RewardTrainingSettings
 
 
@@ -46,15 +51,20 @@ def train_members(
     chosen: RewardTrainingSettings,
     folder: Path,
     *,
+    labelled: Sequence[Pair] | None = None,
     meta: MetaGroups = (),
     told: Callable[[int, int, int, float], None] = lambda _member, _done, _steps, _loss: None,
 ) -> list[Made]:
-    """Train, report and write as many reward models as are asked for; killed, it goes on from its checkpoints.
+    """Train, report and write as many reward models as are asked for.
+
+    Killed, it goes on: members that are whole stay, and the next one starts from its last checkpoint.
 
     Args:
-        pairs: to learn from and to report on; the same prompt is never in both.
+        pairs: to learn from; prompts that are held out are left out.
         chosen: `[reward_training]`.
         folder: where they go: the folder itself for one, `member-0` and so on inside it for several.
+        labelled: to report on, of the prompts that are held out: pairs with the labels that they came with. Default:
+            `pairs`. A report on labels that reward models turned round would praise whoever agrees with those.
         meta: unlabelled responses of the policy, for MetaRM.
         told: is told of every step: member, steps done, of how many, loss.
 
@@ -62,15 +72,21 @@ def train_members(
         LookupError: there is no such recipe.
         TrainingError: no pair can be learnt from, or a loss is not finite; the last checkpoint stays.
         ModelError: there is no such trunk.
+        ValueError: recipe and settings do not go together, or a member's folder holds another model.
     """
     recipe, settings = recipe_of(chosen.recipe), train_settings(chosen)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # `told` says more than bars of single files
-    learnt, held = hold_out(pairs, chosen.heldout_share)
+    learnt, _ = hold_out(pairs, chosen.heldout_share)
+    _, held = hold_out(pairs if labelled is None else labelled, chosen.heldout_share)
     cache = TrunkCache() if chosen.tune == "frozen" else None
     made = []
     for member in range(chosen.members):
         own = replace(settings, seed=settings.seed + member)
         place = folder if chosen.members == 1 else folder / f"member-{member}"
+        identity = _identity(recipe, own, chosen.trunk, learnt, held)
+        if (place / ABOUT).is_file():
+            made.append(Made(place, _report_of(place, identity)))
+            continue
         trained = train(
             learnt,
             chosen.trunk,
@@ -82,7 +98,25 @@ def train_members(
             cache=cache,
         )
         report = training_report(trained, held, cache=cache)
-        save_reward_model(trained, recipe, place, {"report": report, "trunk": chosen.trunk, "seed": own.seed})
+        save_reward_model(
+            trained, recipe, place, {"report": report, "trunk": chosen.trunk, "seed": own.seed, "training": identity}
+        )
         shutil.rmtree(place / "checkpoints", ignore_errors=True)
         made.append(Made(place, report))
     return made
+
+
+def _identity(recipe: Recipe, settings: TrainSettings, trunk: str, learnt: Sequence[Pair], held: Sequence[Pair]) -> str:
+    """Return what names all that decides a member and its report."""
+    pairs = [[(p.pair_id, text_hash(p.chosen, p.rejected), p.strength, p.target) for p in ps] for ps in (learnt, held)]
+    return json_hash([asdict(recipe), asdict(settings), fingerprint(find_model(trunk)), pairs])
+
+
+def _report_of(place: Path, identity: str) -> dict[str, Any]:
+    """Return the report of a member that an earlier run finished."""
+    about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
+    if about.get("training") != identity:
+        msg = f"{place} holds a reward model of other pairs or settings; give another --out, or remove it"
+        raise ValueError(msg)
+    report: dict[str, Any] = about["report"]
+    return report
