@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from itertools import islice, pairwise
@@ -91,9 +92,9 @@ def canary_counts(
 def measured(engine: TransformersEngine, policy: TransformersEngine, template: Template) -> Mapping[str, object]:
     """Return what `readme` tells, on questions and seeds that training never uses."""
     samples = labelled(policy, QUESTIONS, SAMPLES, HELD_OUT)
-    judge, started = Judge(engine, template, PLAIN), time.perf_counter()
+    judge, started = Judge(engine, template, PLAIN), time.process_time()
     found = judged(judge, against_gold(samples))
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     tokens = judge.usage.prompt_tokens / len(found), judge.usage.response_tokens / len(found)
     rows = list(zip(samples, found, strict=True))
     by_kind: dict[tuple[int, bool], list[bool]] = {}
@@ -118,17 +119,21 @@ def measured(engine: TransformersEngine, policy: TransformersEngine, template: T
         "all": share_of([agrees(j, right=s.right) for s, j in rows]),
         "gated": sum(j.status is JudgementStatus.not_an_answer for j in found),
         "errors": sum(j.score is None for j in found),
-        "flipped": sum(bool(j.flipped) for j in asked) / len(asked),
-        "mean_right": sum(scores[True]) / len(scores[True]),
-        "mean_wrong": sum(scores[False]) / len(scores[False]),
+        "flipped": share_of([bool(j.flipped) for j in asked]).share,
+        "mean_right": _mean(scores[True]),
+        "mean_wrong": _mean(scores[False]),
         "pairs": share_of([j.score is not None and j.score > 0.5 for j in ahead]),
-        "mean_pair": sum(j.score or 0.0 for j in ahead) / len(ahead),
+        "mean_pair": _mean([j.score or 0.0 for j in ahead]),
         "talk": share_of([j.score is not None and j.score < CanaryLimits().positive_at for j in said]),
         "canaries": canary_counts(engine, template, samples),
         "milliseconds": 1000 * seconds / len(found),
         "prompt_tokens": tokens[0],
         "response_tokens": tokens[1],
     }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
 
 
 _README = """# The nursery's judge
@@ -164,7 +169,7 @@ decides while it takes notes. Only a flip shows that.
 Canaries of {batches} batches, each with another seed: {shown}. Keys or wrong answers that
 scored {positive_at} or more: {false_positives} of {negatives}; golds off parity: {gold_failed} of {golds}.
 
-A judgement takes {milliseconds:.0f} ms on one thread: {prompt_tokens:.0f} prompt tokens and {response_tokens:.0f}
+A judgement takes {milliseconds:.0f} ms of one core: {prompt_tokens:.0f} prompt tokens and {response_tokens:.0f}
 response tokens in two calls.
 """
 

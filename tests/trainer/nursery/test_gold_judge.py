@@ -1,5 +1,6 @@
 """The shipped judge: it finds right what the rule verifier finds right, and canaries pass."""
 
+from dataclasses import replace
 from itertools import islice
 from random import Random
 
@@ -9,9 +10,10 @@ from trainer.engines.transformers import TransformersEngine
 from trainer.engines.weights import SHIPPED, find_model
 from trainer.judge import Judge
 from trainer.nursery.gold_cases import NONE, draw_case, final_answer, gold_of, is_held_out, problems
-from trainer.nursery.gold_judge import TEMPLATE, main
+from trainer.nursery.gold_judge import RECIPE, TEMPLATE, train
 from trainer.nursery.gold_measure import PLAIN, TALK, against_gold, agrees, canary_counts, compared, judged, labelled
 from trainer.nursery.threads import one_thread
+from trainer.nursery.train import save
 from verifiers.genrm.canaries import CanaryLimits
 
 FOLDER = SHIPPED["nursery-judge"]
@@ -91,8 +93,10 @@ def test_cases_are_labelled_by_their_answers():
 
 
 @pytest.mark.slow
-def test_the_command_repeats_byte_for_byte(tmp_path):
-    for name in ("a", "b"):
-        main(["--out", str(tmp_path / name), "--steps", "8"])
+def test_training_repeats_byte_for_byte(tmp_path):
+    recipe = replace(RECIPE, steps=4)
+    with one_thread():
+        for name in ("a", "b"):
+            save(*train(recipe), recipe, tmp_path / name)
     one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in "ab")
     assert one == two
