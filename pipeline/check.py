@@ -13,6 +13,7 @@ from rich.text import Text
 from assets.adaptive import most_samples
 from assets.golds import overrides
 from assets.policies import own_policy_id
+from pipeline.check_pairs import check_pairs
 from trainer.engines.recorded import stream_recorded
 from trainer.engines.weights import ModelError
 from verifiers import Task, available, check_gold
@@ -69,7 +70,7 @@ class CheckReport:
 
 
 def check_sources(project: Project, rows: int) -> CheckReport:
-    """Read the first rows of every file of every source, and the first of every rollouts file."""
+    """Read the first rows of every file of every source, of preferences, and the first of every rollouts file."""
     report = CheckReport()
     for source in project.settings.source:
         try:
@@ -99,7 +100,10 @@ def check_sources(project: Project, rows: int) -> CheckReport:
         overrides(project)
     except OverrideError as error:
         report.problems.append(str(error))
-    if not project.settings.source:
+    problems, notes = check_pairs(project, rows)
+    report.problems += problems
+    report.notes += notes
+    if not project.settings.source and not project.settings.preferences:
         report.problems.append("no [[source]] is configured; `preppo init` writes an example")
     try:
         _estimate(project, report)

@@ -98,7 +98,7 @@ def render(found: dict[str, Any]) -> Group:
     stages = _table("Last commit of each stage", "stage", "batch", "variant", "at (UTC)", "rows", "warnings")
     for s in sorted(found["stages"], key=lambda s: str(s["committed_at"])):
         counts = s["counts"]
-        rows = next((counts[k] for k in ("rows", "prompts", "samples", "train_rows") if k in counts), "")
+        rows = next((counts[k] for k in ("rows", "prompts", "samples", "train_rows", "pairs") if k in counts), "")
         at = f"{s['committed_at']:%Y-%m-%d %H:%M}"
         stages.add_row(s["stage"], s["batch"], s["variant"][:12], at, str(rows), "\n".join(s["warnings"]))
     parts: list[RenderableType] = []

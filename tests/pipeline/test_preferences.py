@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,30 @@ def test_recipes_that_need_strength_say_what_is_missing(tmp_path: Path, home: Pa
     assert "no preference pairs of origins other" in harness.preppo(
         "reward", "train", "--out", str(tmp_path / "rm"), code=3
     )
+
+
+def test_check_looks_at_pairs_and_a_home_of_pairs_alone_can_train(
+    tmp_path: Path, home: Path, shared_data: Path
+) -> None:
+    corpus = corpus_of(tmp_path / "corpus")
+    corpus.settings["source"] = corpus.settings["rollouts"] = []
+    hh = {"name": "hh", "path": "hh.jsonl", "chosen": "chosen", "rejected": "rejected"}
+    with gzip.open(shared_data / "pref_hh_harmless_base_test.jsonl.gz", "rt") as lines:
+        rows = [json.loads(line) for line in itertools.islice(lines, 60)]
+    harness.write_lines(tmp_path / "corpus" / "hh.jsonl", [*rows, "{broken", rows[0] | {"rejected": rows[0]["chosen"]}])
+    corpus.settings["preferences"] = [hh, hh | {"name": "wrong", "prompt": "chosen", "chosen": "none"}]
+    corpus.write_settings()
+    told = harness.preppo("check", code=2).replace("\n", " ")
+    assert "note: preferences hh: hh.jsonl: 60 of 62 rows are pairs; 1 broken_json (row 60)" in told
+    assert "1 equal_texts (row 61): both responses are the same text" in told
+    assert "problem: preferences wrong: hh.jsonl: 0 of 62 rows are pairs" in told and "no column 'none'" in told
+    corpus.settings["preferences"] = [hh]
+    corpus.write_settings()
+    assert "settings and sources can be used" in harness.preppo("check")
+    assert not (home / "tables" / "commits").exists() or not harness.commits(home), "a look commits nothing"
+    run(corpus, home)
+    told = harness.preppo("reward", "train", "--out", str(tmp_path / "rm"))
+    assert "pairs: 60 of hh (keep)" in told
 
 
 def test_bad_rows_are_kept_with_their_reason_and_every_row_is_accounted_for(tmp_path: Path, home: Path) -> None:
