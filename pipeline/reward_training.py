@@ -13,6 +13,7 @@ from pipeline.errors import NothingFoundError, RunFailedError
 from trainer.reward_models.about import ABOUT
 from warehouse.queries import query
 from warehouse.settings import SettingsError
+from warehouse.settings.model import OWN_ROLLOUTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _RAW = """
 SELECT DISTINCT ON (p.pair_id) p.pair_id, messages, chosen, rejected, origin, 'keep' AS treatment,
        strength_mean AS strength, CAST(NULL AS DOUBLE) AS target
-FROM preferences AS p LEFT JOIN preference_strength AS s ON p.pair_id = s.pair_id ORDER BY p.pair_id
+FROM preferences AS p LEFT JOIN preference_strength AS s ON p.pair_id = s.pair_id ORDER BY p.pair_id, p.origin
 """
 
 
@@ -105,7 +106,15 @@ def _pair(row: dict[str, Any]) -> Pair:
     from trainer.reward_models.pairs import Pair
 
     turns = tuple((m["role"], m["content"]) for m in row["messages"])
-    return Pair(row["pair_id"], turns, row["chosen"], row["rejected"], row["strength"], row["target"])
+    return Pair(
+        row["pair_id"],
+        turns,
+        row["chosen"],
+        row["rejected"],
+        row["strength"],
+        row["target"],
+        trusted=row["origin"] == OWN_ROLLOUTS,
+    )
 
 
 def _meta(view: Snapshot) -> list[tuple[tuple[tuple[str, str], ...], list[str]]]:

@@ -20,15 +20,17 @@ def calibrated(**scales: float) -> pl.DataFrame:
     return pl.DataFrame([(n, 0.0, s) for n, s in scales.items()], schema=CALIBRATIONS, orient="row")
 
 
-def test_members_vote_one_by_one_in_units_of_their_own_scale() -> None:
+def test_members_vote_one_by_one_on_one_scale() -> None:
     told = rewards(
         ("p", "chosen", "a", 0, 1.0, None), ("p", "rejected", "a", 0, 0.5, None),
         ("p", "chosen", "b", 0, 10.0, None), ("p", "rejected", "b", 0, 30.0, None),
         ("q", "chosen", "a", 0, 1.0, None), ("q", "rejected", "a", 0, None, None),
         ("q", "chosen", "b", 0, 1.0, None), ("q", "rejected", "b", 0, 0.0, None),
     )  # fmt: skip
-    votes = pair_votes(told, calibrated(a=1.0, b=10.0), "nominal")
-    assert votes.rows() == [("p", 0, 0.5), ("p", 1, -2.0), ("q", 0, None), ("q", 1, pytest.approx(0.1))]
+    votes = pair_votes(told, calibrated(a=1.0, b=3.0), "nominal")  # whose mean is the unit: 2
+    assert pytest.approx([0.5 * 2, -20 / 3 * 2, 1 / 3 * 2]) == votes["difference"].drop_nulls().to_list()
+    assert votes.select("pair_id", "member").rows() == [("p", 0), ("p", 1), ("q", 0), ("q", 1)]
+    assert votes["difference"].is_null().to_list() == [False, False, True, False]
     found = {r["pair_id"]: r for r in strength(votes, Rule()).to_dicts()}
     assert (found["p"]["votes_for"], found["p"]["votes"], found["q"]["votes"]) == (1, 2, 1)
 
@@ -37,7 +39,7 @@ def test_of_one_model_alone_each_head_votes() -> None:
     told = rewards(*((("p"), side, "a", h, float(value * (h + 1)), 0.1)
                      for side, value in (("chosen", 2), ("rejected", 1)) for h in range(5)))  # fmt: skip
     votes = pair_votes(told, calibrated(a=2.0), "nominal")
-    assert votes["difference"].to_list() == [0.5, 1.0, 1.5, 2.0, 2.5]
+    assert votes["difference"].to_list() == [1.0, 2.0, 3.0, 4.0, 5.0], "of one model, as it says them"
 
 
 def test_labels_that_outrank_the_votes_are_never_treated() -> None:

@@ -24,6 +24,7 @@ class Pair:
         chosen, rejected: the responses.
         strength: mean difference of an ensemble's rewards, or None; see `warehouse.curation.strength`.
         target: the probability that the label is right, or None: 1, or what the recipe says.
+        trusted: the label outranks reward models, as one that a verifier gave does; no recipe treats it.
     """
 
     pair_id: str
@@ -32,6 +33,7 @@ class Pair:
     rejected: str
     strength: float | None = None
     target: float | None = None
+    trusted: bool = False
 
 
 class ConversationError(ValueError):

@@ -20,7 +20,8 @@ def treated(pairs: Sequence[Pair], recipe: Recipe) -> list[Pair]:
 
     The weakest `flip` share is turned round (its strength changes sign), the weakest `drop` share left out (with both,
     those that are dropped are the weakest). With `soft`, pairs of negative strength and the strongest tenth get
-    sigmoid(strength) as the probability that their label is right.
+    sigmoid(strength) as the probability that their label is right. Pairs whose label is trusted stay as they are, and
+    the shares are of the others.
 
     Raises:
         ValueError: the recipe needs strengths, and a pair has none.
@@ -31,17 +32,18 @@ def treated(pairs: Sequence[Pair], recipe: Recipe) -> list[Pair]:
     if lacking:
         msg = f"recipe: it needs the strength of every pair, and {len(lacking)} have none, such as {lacking[0]}"
         raise ValueError(msg)
-    order = sorted(range(len(pairs)), key=lambda i: (_strength(pairs[i]), pairs[i].pair_id))
-    dropped = set(order[: round(recipe.drop * len(pairs))])
+    doubtful = [i for i, pair in enumerate(pairs) if not pair.trusted]
+    order = sorted(doubtful, key=lambda i: (_strength(pairs[i]), pairs[i].pair_id))
+    dropped = set(order[: round(recipe.drop * len(order))])
     weakest = order[len(dropped) :]
-    flipped = set(weakest[: round(recipe.flip * len(pairs))])
-    strongest = set(order[len(order) - round(_STRONGEST * len(pairs)) :])
+    flipped = set(weakest[: round(recipe.flip * len(order))])
+    strongest = set(order[len(order) - round(_STRONGEST * len(order)) :])
     found = []
     for i, pair in enumerate(pairs):
         if i in dropped:
             continue
         taken = _flipped(pair) if i in flipped else pair
-        if recipe.soft and (_strength(taken) < 0 or i in strongest):
+        if recipe.soft and not pair.trusted and (_strength(taken) < 0 or i in strongest):
             taken = replace(taken, target=1 / (1 + math.exp(-_strength(taken))))
         found.append(taken)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -23,10 +24,12 @@ def pair_votes(rewards: pl.LazyFrame, members: pl.DataFrame, combine: str) -> pl
             each head votes (arXiv 2401.06080 takes ten members; heads on one trunk are ours, and far cheaper).
         combine: of a member's heads.
 
-    Differences are in units of the member's own scale, so that no member outweighs the others. Null where a voter has
-    no reward for one of both.
+    Differences are brought from the member's own scale to the mean of all scales: no member outweighs the others, and
+    the unit stays that of rewards, in which sigmoid(difference) is Bradley-Terry's probability (not quite of Gaussian
+    heads, whose rewards are standardised). Null where a voter has no reward for one of both.
     """
     known = rewards.join(members.lazy(), on="reward_model", how="semi")
+    unit = math.fsum(members["scale"]) / max(1, members.height)
     if members.height > 1:
         rows = known.with_columns(prompt_id="pair_id", role="side", sample=pl.lit(0, pl.Int64))
         voted = by_member(rows, combine).select(
@@ -38,7 +41,7 @@ def pair_votes(rewards: pl.LazyFrame, members: pl.DataFrame, combine: str) -> pl
     sides = [voted.filter(pl.col("side") == side).drop("side") for side in SIDES]
     both = sides[0].join(sides[1], on=key, how="full", coalesce=True, suffix="_rejected")
     scaled = both.join(members.lazy().select("reward_model", "scale"), on="reward_model").select(
-        *key, difference=(pl.col("mean") - pl.col("mean_rejected")) / pl.col("scale")
+        *key, difference=(pl.col("mean") - pl.col("mean_rejected")) * (unit / pl.col("scale"))
     )
     voters = scaled.select("reward_model", "head").unique().sort("reward_model", "head").with_row_index("member")
     found = scaled.join(voters, on=["reward_model", "head"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -163,6 +164,11 @@ def test_treatments() -> None:
     assert list(known) == ["p0", "p1", "p18", "p19"]
     assert known["p0"] == pytest.approx(1 / (1 + math.exp(2)))
     assert treated(pairs, recipe_of("bt")) == pairs
+    half = [replace(p, trusted=i % 2 == 0) for i, p in enumerate(pairs)]
+    for name, gone in (("flip+margin", "p1"), ("drop", "p1"), ("soft+margin", "p1")):
+        kept = {p.pair_id: p for p in treated(half, recipe_of(name))}
+        assert all(kept[p.pair_id] == p for p in half if p.trusted), "what outranks a reward model is not treated"
+        assert kept.get(gone) != half[1]
     with pytest.raises(ValueError, match="1 have none, such as x"):
         treated([*pairs, Pair("x", (), "a", "b")], recipe_of("margin"))
 
