@@ -18,6 +18,7 @@ from warehouse.settings.model import (
     deciding,
     outcome_hash,
 )
+from warehouse.settings.ppo import PpoSettings
 from warehouse.settings.scoring import JudgingSettings, RewardModelSettings, RewardSettings
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Loaded",
     "PhaseSettings",
     "PolicySettings",
+    "PpoSettings",
     "RewardModelSettings",
     "RewardSettings",
     "RolloutsSettings",
