@@ -186,6 +186,7 @@ class TransformersEngine:
             response_tokens=len(row.tokens),
             logprob_sum=row.logprob,
             top_logprobs=self._positions(row) if row.request.top_logprobs else None,
+            tokens=tuple(row.tokens) if row.request.tokens else None,
         )
 
     def _positions(self, row: Row) -> tuple[Position, ...]:

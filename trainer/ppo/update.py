@@ -214,7 +214,7 @@ def value_loss(
     return loss, ((cut > plain) & mask).sum()
 
 
-def next_coefficient(coefficient: float, kl: float, target: float, responses: int, horizon: int) -> float:
+def next_coefficient(coefficient: float, kl: float, target: float, responses: int, horizon: float) -> float:
     """Return the adaptive coefficient after a step (arXiv 1909.08593, section 2.2).
 
     Args:

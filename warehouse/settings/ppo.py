@@ -17,8 +17,8 @@ NotNegative = Annotated[float, Field(ge=0.0)]
 class PpoSettings(Section):
     """`[ppo]`: how the policy learns. Temperature, max_tokens, stop and system prompt are those of `[policy]`.
 
-    The papers give few of these numbers for text (arXiv 2503.22230 none). Clips, lambda, gamma, epochs and Adam's epsilon
-    are those of 2403.17031; rates are ours, for the nursery; a model of billions wants 5e-7 and 1.5e-6 (2401.06080).
+    arXiv 2503.22230 gives none of these numbers. Clips, lambda and gamma are those of 2403.17031; rates and epochs are
+    ours, for the nursery: a model of billions wants rates of 5e-7 and 1.5e-6 (2401.06080).
     """
 
     steps: Count = 80  # each phase has its share of them by its rows; a phase that has more goes over its rows again
