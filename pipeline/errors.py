@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from trainer.engines.weights import ModelError
+from trainer.ppo.prompts import PpoError
 from warehouse.curation.overrides import OverrideError
 from warehouse.home import HomeError
 from warehouse.ingest.raw import InputError
@@ -54,7 +55,7 @@ def guarded(console: Console) -> Iterator[None]:
         _stop(console, str(error.args[0]) if error.args else str(error), 3)
     except ReleaseError as error:
         _stop(console, str(error), 3)
-    except (StoreError, RunFailedError) as error:
+    except (StoreError, RunFailedError, PpoError) as error:
         _stop(console, str(error), 1)
     except RunStoppedError as error:
         _stop(console, str(error), 4)

@@ -1,7 +1,7 @@
 """`python -m trainer.nursery.practice FOLDER`: generated prompts that are enough to train on, and their settings.
 
-The demo's prompts are for looking at. Here are more of them, all with a rule verifier, without dirt, and a share that is
-held out: PPO on their release can be seen to work (`make demo-train`). Plain Python, no torch.
+The demo's prompts are for looking at. Here are more, all with a rule verifier, without dirt, and many of them held
+out: PPO on their release can be seen to work (`make demo-train`). Plain Python, no torch.
 """
 
 from __future__ import annotations
@@ -62,9 +62,7 @@ def write_practice(folder: Path, seed: int = 0, prompts: int = PROMPTS) -> Path:
 
 
 def _write(path: Path, tasks: Iterable[NurseryTask]) -> None:
-    rows = (
-        {"question": t.prompt, "answer": t.ground_truth, "verifier": t.verifier, "domain": t.domain} for t in tasks
-    )
+    rows = ({"question": t.prompt, "answer": t.ground_truth, "verifier": t.verifier, "domain": t.domain} for t in tasks)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 

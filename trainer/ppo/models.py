@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoModel
 
-from trainer.engines.transformers import TransformersEngine
+from trainer.engines.transformers import TINY, TransformersEngine
 from trainer.engines.weights import find_model
+from trainer.nursery.threads import one_thread
 from trainer.ppo.prompts import PpoError
 from trainer.ppo.update import response_logits, token_logprobs
 
@@ -82,6 +83,13 @@ class Models:
     def computing(self) -> Iterator[None]:
         """Compute in the type that the settings say; sums and log-probabilities stay in fp32."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            yield
+
+    @contextmanager
+    def threads(self) -> Iterator[None]:
+        """Compute with one thread where the model is tiny: more would only wait for one another."""
+        tiny = self.device.type == "cpu" and sum(p.numel() for p in self.policy.parameters()) < TINY
+        with one_thread() if tiny else nullcontext():
             yield
 
     def logprobs(self, model: Any, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
