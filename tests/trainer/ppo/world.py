@@ -46,3 +46,18 @@ def rules():
 
 def silent(line):
     pass
+
+
+def main(folder):
+    """Train in `folder`, as a process of its own that can be killed."""
+    from pathlib import Path
+
+    from trainer.ppo.loop import train
+
+    train(training(steps=12, baseline="critic", kl_target=1.0, kl_horizon=64), rules(), Path(folder), silent)
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[1])
