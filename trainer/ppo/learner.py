@@ -64,8 +64,10 @@ class Learner:
         )
 
     def rates(self, step: int) -> list[float]:
-        """Return the learning rates of a step, of policy and critic: the peak ones, or linearly falling to 0."""
-        share = 1 - step / self.settings.steps if self.settings.anneal else 1.0
+        """Return the learning rates of a step, of policy and critic: rising at first, then perhaps falling to 0."""
+        share = min(1.0, (step + 1) / (self.settings.warmup_steps + 1))
+        if self.settings.anneal:
+            share *= 1 - step / self.settings.steps
         return [peak * share for peak in self._peaks]
 
     def learn(

@@ -30,6 +30,7 @@ class PpoSettings(Section):
     critic_model: str | None = None  # what the critic starts from, such as a reward model; default: the policy
     rate: Positive = 3e-4
     critic_rate: Positive = 1e-3
+    warmup_steps: Annotated[int, Field(ge=0)] = 5  # in which rates rise linearly: Adam's first steps are its largest
     anneal: bool = True  # rates fall to zero, linearly
     epochs: Count = 2  # over the responses of a step
     minibatches: Count = 4  # of an epoch: steps of the optimizer

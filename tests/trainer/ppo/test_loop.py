@@ -148,6 +148,9 @@ def test_13_adam_as_published_and_rates_that_fall_to_zero():
     )
     assert learner.rates(0) == [1e-3, 2e-3]
     assert learner.rates(3) == pytest.approx([0.25e-3, 0.5e-3])
+    assert (
+        Learner(Models(POLICY, settings), training(rate=1e-3, warmup_steps=3, steps=4).settings).rates(0)[0] == 0.25e-3
+    )
     steady = training(rate=1e-3, anneal=False).settings
     assert Learner(Models(POLICY, steady), steady).rates(3)[0] == 1e-3
 

@@ -12,7 +12,7 @@ from warehouse.settings import PolicySettings, PpoSettings
 
 TINY = {
     "steps": 4, "prompts": 4, "samples": 2, "minibatches": 2, "micro_batch": 3, "evaluate_every": 2,
-    "evaluate_samples": 2, "checkpoint_every": 2, "device": "cpu", "kl_coefficient": 0.1,
+    "evaluate_samples": 2, "checkpoint_every": 2, "device": "cpu", "kl_coefficient": 0.1, "warmup_steps": 0,
 }  # fmt: skip
 POLICY = PolicySettings(model="nursery", max_tokens=24)
 
