@@ -30,27 +30,24 @@ from scipy import stats
 from trainer.nursery.practice import write_practice
 from trainer.ppo.record import HELDOUT, METRICS, TIMING, read_lines
 from warehouse.releases import load_release
+from warehouse.settings import load_settings
 
 RESULTS = Path(__file__).resolve().parent / "results"
 FIRST_SEED = 100  # those below were tried with
-SETTINGS: dict[str, Any] = {
-    "prompts": 32, "samples": 8, "baseline": "group", "kl": "k3", "kl_coefficient": 0.001, "rate": 6e-4, "epochs": 1,
-    "minibatches": 4, "micro_batch": 32, "dynamic_sampling": True, "resample_rounds": 3, "evaluate_every": 20,
-    "checkpoint_every": 20, "device": "cpu",
-}  # fmt: skip
 ENOUGH, MINUTES = 0.10, 10.0  # what was asked for
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ppo_nursery")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--steps", type=int, help="default: as the settings of the practice prompts say")
     parser.add_argument("--together", type=int, default=1, help="trainings at a time")
     parser.add_argument("--work", type=Path, help="a folder to keep; a training that it holds goes on")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = (options.work or Path(temporary)).resolve()
         settings = write_practice(work)
+        steps = options.steps or load_settings(settings).settings.ppo.steps
         started = time.monotonic()
         with (work / "run.log").open("a") as log:
             preppo(settings, work, ["run"], {}, log)
@@ -58,12 +55,12 @@ def main() -> None:
         curated_s = time.monotonic() - started
         seeds = [FIRST_SEED + n for n in range(options.seeds)]
         with ThreadPoolExecutor(options.together) as pool:
-            runs = list(pool.map(lambda seed: train(settings, work, seed, options.steps), seeds))
+            runs = list(pool.map(lambda seed: train(settings, work, seed, steps), seeds))
         found = {
             "machine": {"processor": platform.processor() or platform.machine(), "cpus": os.cpu_count()},
             "release": {"rows": release.counts["train_rows"], "heldout": release.counts["heldout"],
                         "phases": release.counts["rows_by_phase"], "curated_s": round(curated_s, 1)},
-            "settings": SETTINGS | {"steps": options.steps},
+            "settings": load_settings(settings).settings.ppo.model_dump() | {"steps": steps},
             "together": options.together,
             "runs": [outcome(folder, seed) for seed, folder in zip(seeds, runs, strict=True)],
         }  # fmt: skip
@@ -79,7 +76,7 @@ def train(settings: Path, work: Path, seed: int, steps: int) -> Path:
     """Train with one seed in a process of its own, by the command that users give."""
     folder = work / f"seed-{seed}-{steps}"
     folder.mkdir(exist_ok=True)
-    chosen = {f"PREPPO__PPO__{k.upper()}": json.dumps(v) for k, v in (SETTINGS | {"seed": seed}).items()}
+    chosen = {"PREPPO__PPO__SEED": str(seed), "OMP_NUM_THREADS": "1"}
     started = time.monotonic()
     with (folder / "log.txt").open("a") as log:
         preppo(settings, work, ["train", "--out", str(folder), "--resume", "--steps", str(steps)], chosen, log)

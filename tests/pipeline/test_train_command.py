@@ -11,8 +11,7 @@ from trainer.nursery.practice import write_practice
 from warehouse.releases import load_release
 from warehouse.schemas import TRAINING_SIGNALS
 
-PPO = """
-[ppo]
+PPO = """[ppo]
 steps = 4
 prompts = 4
 samples = 2
@@ -28,7 +27,8 @@ device = "cpu"
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("train")
     settings = write_practice(folder, prompts=90)
-    settings.write_text(settings.read_text().replace("samples = 4", "samples = 2") + PPO)
+    text = settings.read_text().split("[ppo]")[0]
+    settings.write_text(text.replace("samples = 4", "samples = 2") + PPO)
     call(folder, "run")
     return folder
 

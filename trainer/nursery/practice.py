@@ -54,6 +54,22 @@ phases = [
   { name = "code_math", domains = { code = 1.0, math = 1.0 }, share = 0.1 },
   { name = "mixture" },
 ]
+
+[ppo]
+steps = 60
+prompts = 32
+samples = 8
+baseline = "group"
+kl = "k3"
+kl_coefficient = 0.001
+rate = 6e-4
+epochs = 1
+minibatches = 4
+micro_batch = 32
+dynamic_sampling = true # most prompts are failed by every sample at first
+evaluate_every = 20
+checkpoint_every = 20
+device = "cpu"
 """
 
 
