@@ -329,3 +329,11 @@ def test_a_training_is_a_function_of_its_settings(tmp_path):
     texts = [(d.folder / "metrics.jsonl").read_text() for d in (one, two, other)]
     assert texts[0] == texts[1] != texts[2]
     assert json.loads(texts[0].splitlines()[0])["prompts"] == len(prompts().heldout)
+
+
+def test_computing_in_bfloat16_keeps_weights_in_fp32(tmp_path):
+    done = train(training(steps=2, dtype="bfloat16"), rules(), tmp_path, silent)
+    models = Models(POLICY.model_copy(update={"model": str(done.folder / "policy")}), training().settings)
+    assert {p.dtype for p in models.trained.values()} == {torch.float32}
+    before = dict(Models(POLICY, training().settings).policy.named_parameters())
+    assert any(not torch.equal(p, before[n]) for n, p in models.policy.named_parameters())
