@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PREPPO_HOME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui check test test-slow test-vllm test-exports bench gpu-check
+.PHONY: help setup demo demo-train ui check test test-slow test-vllm test-exports bench gpu-check
 
 help: ## Print the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -20,6 +20,12 @@ setup: .venv/.ready ## Install everything into .venv (the other verbs do it wher
 
 demo: setup ## Curate generated prompts end to end; prints the funnel and what to try next
 	$(BIN)/preppo run
+
+PRACTICE := .preppo/practice
+demo-train: setup ## PPO on a release of generated prompts, from curation to the plot (some minutes)
+	$(BIN)/python -m trainer.nursery.practice $(PRACTICE)
+	$(BIN)/preppo --config $(PRACTICE)/preppo.toml --home $(PRACTICE)/home run
+	OMP_NUM_THREADS=1 $(BIN)/preppo --config $(PRACTICE)/preppo.toml --home $(PRACTICE)/home train --resume
 
 ui: setup ## Open Dagster on the home (.preppo, or PREPPO_HOME)
 	$(BIN)/preppo ui

@@ -395,6 +395,28 @@ def signals_import(session: Session, files: tuple[Path, ...]) -> None:
     out.print(render_import(found, import_signals(session.store, found)), soft_wrap=True)
 
 
+@main.command()
+@click.argument("release_id", default="latest", metavar="RELEASE")
+@click.option("--out", "target", type=click.Path(path_type=Path), help="A folder. Default: in the home.")
+@click.option("--steps", type=click.IntRange(1), help="Instead of ppo.steps.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in the folder.")
+@click.pass_obj
+def train(session: Session, release_id: str, target: Path | None, steps: int | None, resume: bool) -> None:
+    r"""Train the policy on a release by PPO, in curriculum order, with the rewards that curation has.
+
+    Killed at any moment, it goes on from its last checkpoint with --resume, and ends in the same weights.
+
+    \b
+    Examples:
+      preppo train
+      preppo train 8c1f --out runs/first --steps 200
+      preppo train latest --resume
+    """
+    from pipeline.train import train_release
+
+    train_release(session.project(), release_id, target, steps, resume=resume, out=out, err=err)
+
+
 @main.group(cls=Group)
 def reward() -> None:
     """Verify for other programs, and train reward models."""

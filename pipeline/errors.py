@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from trainer.engines.weights import ModelError
 from trainer.exports.errors import ExportError, HubError
+from trainer.ppo.prompts import PpoError
 from warehouse.curation.overrides import OverrideError
 from warehouse.home import HomeError
 from warehouse.ingest.raw import InputError
@@ -69,7 +70,7 @@ def guarded(console: Console) -> Iterator[None]:
         _stop(console, str(error.args[0]) if error.args else str(error), 3)
     except ReleaseError as error:
         _stop(console, str(error), 3)
-    except (StoreError, RunFailedError, HubError) as error:
+    except (StoreError, RunFailedError, HubError, PpoError) as error:
         _stop(console, str(error), 1)
     except RunStoppedError as error:
         _stop(console, str(error), 4)

@@ -46,7 +46,8 @@ class Sampling:
 class Request:
     """One sample to generate. `raw_text`, where given, is an exact prefix and `messages` are not templated.
 
-    `top_logprobs` asks for so many of the most likely tokens at each of the last positions (`Completion.top_logprobs`).
+    `top_logprobs` asks for so many of the most likely tokens at each of the last positions (`Completion.top_logprobs`),
+    `tokens` for what was drawn (`Completion.tokens`).
     """
 
     prompt_id: str
@@ -57,6 +58,7 @@ class Request:
     seed: int
     sampling: Sampling
     top_logprobs: int = 0
+    tokens: bool = False
 
 
 class Position(NamedTuple):
@@ -88,6 +90,8 @@ class Completion:
         top_logprobs: the last positions, `LAST_POSITIONS` at most, in the order of the tokens drawn, the end token and
             a stop string's tokens included; None where the request asked for none or the engine does not know them.
             It is not kept in any table.
+        tokens: ids of the tokens drawn, the end token included; None where the request asked for none or the engine
+            does not know them. They are not kept in any table.
     """
 
     prompt_id: str
@@ -105,6 +109,7 @@ class Completion:
     recorded_score: float | None = None
     detail: str | None = None
     top_logprobs: tuple[Position, ...] | None = None
+    tokens: tuple[int, ...] | None = None
 
     @classmethod
     def failed(cls, request: Request, engine: str, detail: str, prompt_tokens: int | None = None) -> Completion:
@@ -138,6 +143,7 @@ class Completion:
         logprob_sum: float | None,
         reasoning: str | None = None,
         top_logprobs: tuple[Position, ...] | None = None,
+        tokens: tuple[int, ...] | None = None,
     ) -> Completion:
         """Return the completion of a request by a generated text, reasoning split off where it is still inside."""
         response: str | None = text
@@ -157,6 +163,7 @@ class Completion:
             engine,
             recorded=False,
             top_logprobs=top_logprobs,
+            tokens=tokens,
         )
 
 

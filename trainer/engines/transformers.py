@@ -32,7 +32,7 @@ NAME = "transformers"
 _WINDOW = 64  # batches of samples that are sorted by length together; bounds memory and keeps completions streaming
 # Below so many parameters one thread is right: a second gains about a tenth on idle cores, and on busy ones its
 # barriers cost a factor of ten.
-_TINY = 20_000_000
+TINY = 20_000_000
 
 
 class TransformersEngine:
@@ -76,7 +76,7 @@ class TransformersEngine:
         self.end_tokens = _end_tokens(self.model, self.tokenizer)
         self._pad = int(self.tokenizer.pad_token_id or 0)
         self._pieces: dict[int, str] = {}
-        tiny = sum(p.numel() for p in self.model.parameters()) < _TINY
+        tiny = sum(p.numel() for p in self.model.parameters()) < TINY
         self._threads = 1 if tiny and self.device.type == "cpu" else None
         self.decoder = _compiled(self.model, batch_size) if compile else None
 
@@ -186,6 +186,7 @@ class TransformersEngine:
             response_tokens=len(row.tokens),
             logprob_sum=row.logprob,
             top_logprobs=self._positions(row) if row.request.top_logprobs else None,
+            tokens=tuple(row.tokens) if row.request.tokens else None,
         )
 
     def _positions(self, row: Row) -> tuple[Position, ...]:

@@ -18,6 +18,7 @@ from warehouse.settings.model import (
     deciding,
     outcome_hash,
 )
+from warehouse.settings.ppo import PpoSettings
 from warehouse.settings.preferences import PreferencesSettings, RewardTrainingSettings, StrengthSettings
 from warehouse.settings.scoring import JudgingSettings, RewardModelSettings, RewardSettings
 
@@ -34,6 +35,7 @@ __all__ = [
     "Loaded",
     "PhaseSettings",
     "PolicySettings",
+    "PpoSettings",
     "PreferencesSettings",
     "RewardModelSettings",
     "RewardSettings",

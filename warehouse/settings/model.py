@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from warehouse.settings.adaptive import AdaptiveSettings
 from warehouse.settings.fields import ColumnField, LiteralField, Share, Where
 from warehouse.settings.machine import BudgetSettings, EngineSettings, VerifierSettings
+from warehouse.settings.ppo import PpoSettings
 from warehouse.settings.preferences import PreferencesSettings, RewardTrainingSettings, StrengthSettings
 from warehouse.settings.scoring import JudgingSettings, RewardModelSettings, RewardSettings
 from warehouse.settings.section import Section
@@ -294,6 +295,7 @@ class Settings(Section):
     selection: SelectionSettings = SelectionSettings()
     signals: SignalsSettings = SignalsSettings()
     curriculum: CurriculumSettings = CurriculumSettings()
+    ppo: PpoSettings = PpoSettings()
     engine: EngineSettings = EngineSettings()
     budget: BudgetSettings = BudgetSettings()
     verifiers: VerifierSettings = VerifierSettings()

@@ -1,0 +1,133 @@
+"""`preppo train`: PPO on a release, told step by step, with plots at the end."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.errors import RunFailedError
+from warehouse.home import Home, write_atomically
+from warehouse.releases import load_release
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from assets.project import Project
+    from trainer.ppo.prompts import Prompts
+    from trainer.ppo.training import Trained
+    from warehouse.releases import Release
+    from warehouse.settings import Settings
+
+
+def train_release(
+    project: Project, which: str, target: Path | None, steps: int | None, *, resume: bool, out: Console, err: Console
+) -> None:
+    """Train `[policy] model` on a release, and write everything into one folder.
+
+    Args:
+        project: settings and home.
+        which: id of the release, the start of one, or `latest`.
+        target: the folder; default: `training/<start of the release's id>` in the home.
+        steps: instead of `ppo.steps`.
+        resume: go on from the checkpoint in the folder.
+        out: for what came of it.
+        err: for progress.
+
+    Raises:
+        PpoError: the release cannot be trained on, or a number in the training is none.
+        RunFailedError: another process trains in the folder.
+        click.UsageError: the folder holds a training already.
+    """
+    from trainer.ppo.checkpoint import peek  # torch takes seconds to import
+    from trainer.ppo.prompts import check_format
+
+    release = load_release(project.home.releases, which)
+    check_format(release)
+    settings = project.settings
+    if steps is not None:
+        ppo = type(settings.ppo).model_validate(settings.ppo.model_dump() | {"steps": steps})
+        settings = settings.model_copy(update={"ppo": ppo})
+    folder = (target or project.home.root / "training" / release.release_id[:12]).resolve()
+    stands = peek(folder)
+    if stands is not None and not resume:
+        msg = (
+            f"{folder} holds a training, {stands.step} steps far: --resume goes on with it, --out takes another folder"
+        )
+        raise click.UsageError(msg)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with Home(folder).lock("training", wait=False):
+            _train(settings, release, folder, project.workers, out, err)
+    except BlockingIOError:
+        msg = f"another process trains in {folder}"
+        raise RunFailedError(msg) from None
+
+
+def _train(settings: Settings, release: Release, folder: Path, workers: int, out: Console, err: Console) -> None:
+    from trainer.hybrid import hybrid_reward
+    from trainer.ppo.loop import train
+    from trainer.ppo.plots import write_plots
+    from trainer.ppo.prompts import read_prompts
+    from trainer.ppo.training import Training
+
+    with hybrid_reward(settings, workers) as reward:
+        prompts = read_prompts(release, reward, settings.ppo.evaluate_prompts)
+        _say_what_is_there(prompts, release, settings, err)
+        about = {"release": release.release_id, "arm": release.arm, "ppo": settings.ppo.model_dump()}
+        about |= {"policy": settings.policy.model_dump(), "sources": sorted(reward.sources)}
+        write_atomically(folder / "run.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+        machine = settings.engine if settings.ppo.engine == "policy" else None
+        training = Training(prompts, release.release_id, settings.ppo, settings.policy, machine)
+        done = train(training, reward, folder, lambda line: _tell(line, settings, err))
+    plots = write_plots(folder)
+    out.print(_summary(done, plots), markup=False, highlight=False, soft_wrap=True)
+
+
+def _say_what_is_there(prompts: Prompts, release: Release, settings: Settings, err: Console) -> None:
+    def say(text: str) -> None:
+        err.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    say(
+        f"release {release.release_id[:12]}: {len(prompts.train):,} rows to train on, {len(prompts.heldout):,} prompts "
+        f"held out; {settings.ppo.steps} steps of {settings.ppo.prompts} x {settings.ppo.samples} responses"
+    )
+    for what, count in prompts.left_out.most_common():
+        say(f"left out, as no source rewards them: {count:,} rows of {what}")
+    for name in prompts.empty_phases:
+        say(f"phase {name!r} of the release's curriculum is empty")
+    if not prompts.heldout:
+        say("nothing is held out, so that nothing is evaluated and no best policy kept (ingest.heldout_share)")
+    if settings.policy.top_p < 1:
+        say(f"policy.top_p = {settings.policy.top_p} is not used here: what learns is what samples")
+
+
+def _tell(line: dict[str, Any], settings: Settings, err: Console) -> None:
+    if line["kind"] == "evaluation":
+        score = "none" if line["score"] is None else f"{line['score']:.3f}"
+        domains = ", ".join(f"{n} {s:.2f}" for n, s in line["domains"].items() if s is not None)
+        text = f"held out after step {line['step']}: score {score} ({domains})"
+    else:
+        text = (
+            f"step {line['step']}/{settings.ppo.steps} {line['phase']}: score {line['score']:.3f}, "
+            f"KL {line['kl']:.3f}, entropy {line['entropy']:.3f}, {line['response_tokens']:.1f} tokens"
+        )
+        if line["left_out"]:
+            text += f", {line['left_out']} of {line['responses']} responses left out"
+    err.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _summary(done: Trained, plots: list[Path]) -> str:
+    lines = [f"trained {done.steps} steps: {done.folder}"]
+    if done.stopped:
+        lines.append(f"ended early: {done.stopped}")
+    if done.first is not None and done.last is not None and done.best is not None:
+        lines.append(
+            f"held-out score {done.first:.3f} -> {done.last:.3f}; best {done.best:.3f} after step {done.best_step}"
+        )
+    lines.append(f"policy: {done.folder / 'policy'}")
+    lines += [f"plot: {path}" for path in plots]
+    return "\n".join(lines)

@@ -1,0 +1,96 @@
+"""`preppo train` from outside: a small release of the nursery, two steps, the files, and what it says of mistakes."""
+
+import json
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import main
+from trainer.nursery.practice import write_practice
+from warehouse.releases import load_release
+from warehouse.schemas import TRAINING_SIGNALS
+
+PPO = """[ppo]
+steps = 4
+prompts = 4
+samples = 2
+minibatches = 2
+evaluate_every = 2
+checkpoint_every = 2
+evaluate_prompts = 8
+device = "cpu"
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("train")
+    settings = write_practice(folder, prompts=90)
+    text = settings.read_text().split("[ppo]")[0]
+    settings.write_text(text.replace("samples = 4", "samples = 2") + PPO)
+    call(folder, "run")
+    return folder
+
+
+def call(folder, *arguments, code=0):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREPPO_CONFIG", "undone afterwards, as the command sets it for Dagster")
+        patch.setenv("PREPPO_HOME", "likewise")
+        options = ["--config", str(folder / "preppo.toml"), "--home", str(folder / "home")]
+        done = CliRunner().invoke(main, [*options, *arguments], catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def trained(place):
+    said = call(place, "train")
+    release = load_release(place / "home" / "releases")
+    return said, place / "home" / "training" / release.release_id[:12], release
+
+
+def test_it_tells_every_step_and_what_came_of_it(trained):
+    said, folder, _ = trained
+    assert "step 1/4 code: score " in said
+    assert "step 4/4 mixture: score " in said
+    assert "held out after step 0: score " in said
+    assert f"trained 4 steps: {folder}" in said
+    assert "held-out score " in said
+
+
+def test_everything_is_in_one_folder(trained):
+    _, folder, release = trained
+    names = {p.name for p in folder.iterdir()}
+    assert names >= {"run.json", "metrics.jsonl", "signals.parquet", "training.png", "policy", "best", "timing.jsonl"}
+    assert json.loads((folder / "run.json").read_text())["release"] == release.release_id
+    signals = pl.read_parquet(folder / "signals.parquet")
+    assert signals.columns == list(TRAINING_SIGNALS.columns)
+    assert signals["release_id"].unique().to_list() == [release.release_id]
+    assert set(signals["prompt_id"]) <= set(release.train().collect()["prompt_id"])
+
+
+def test_a_training_that_is_there_is_not_overwritten(place, trained):
+    assert "holds a training, 4 steps far: --resume goes on with it" in call(place, "train", code=2)
+
+
+def test_it_goes_on_where_it_was_and_refuses_other_settings(place, trained):
+    before = (trained[1] / "metrics.jsonl").read_bytes()
+    assert "trained 4 steps" in call(place, "train", "--resume")
+    assert (trained[1] / "metrics.jsonl").read_bytes() == before
+    said = call(place, "train", "--resume", "--steps", "5", code=1)
+    assert "holds a training with other settings, model or release, 4 steps far" in said
+
+
+def test_a_release_of_another_version_and_one_that_is_not_there(place, trained, tmp_path):
+    *_, release = trained
+    manifest = release.folder / "manifest.json"
+    text = manifest.read_text()
+    manifest.chmod(0o644)
+    try:
+        manifest.write_text(text.replace('"format": 1', '"format": 2'))
+        said = call(place, "train", "--out", str(tmp_path / "x"), code=1)
+    finally:
+        manifest.write_text(text)
+    assert "has format 2, and this preppo trains on format 1: make it anew" in said
+    assert "no release starts with 'zz'" in call(place, "train", "zz", code=3)

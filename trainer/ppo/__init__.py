@@ -1,0 +1,1 @@
+"""PPO on a release. `loop.train` is the way in; `update` holds the mathematics."""
