@@ -26,7 +26,9 @@ from assets import (
     verdicts,
 )
 from assets.metadata import outcome_metadata
+from assets.owners import OWNERS
 from assets.partitions import ALL_BATCHES, ASKED_TAG, BATCHES
+from assets.policy_asset import train_on_release
 from assets.progress import Lines, listening
 from assets.resources import PreppoResource
 from assets.stages import Outcome, Stage, StageFailedError, materialise
@@ -35,7 +37,7 @@ from warehouse.ledger import CORPUS
 # `backfill_policy` is marked as beta; that one notice is known and accepted.
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
 
-OWNERS = ["team:post-training"]
+POLARS, MODEL = {"polars", "deltalake"}, {"huggingface", "deltalake"}
 Results = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
 
 
@@ -154,8 +156,7 @@ def _all(name: str) -> dg.AssetDep:
     return dg.AssetDep(name, partition_mapping=ALL_BATCHES)
 
 
-POLARS, MODEL = {"polars", "deltalake"}, {"huggingface", "deltalake"}
-ASSETS = [
+ASSETS: list[dg.AssetsDefinition] = [
     batch_asset(
         prompts.STAGE,
         deps=[],
@@ -282,4 +283,5 @@ ASSETS = [
         kinds={"parquet"},
         about="The immutable release: train and held-out Parquet, every decision, manifest and data set card.",
     ),
+    train_on_release,
 ]

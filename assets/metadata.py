@@ -14,12 +14,14 @@ from warehouse.plots import funnel_png, histogram_png, strength_png
 from warehouse.schemas import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import polars as pl
 
     from assets.project import Project
     from assets.stages import Outcome, Stage
+    from trainer.ppo.training import Trained
 
 SAMPLE_ROWS = 5
 SAMPLE_CHARS = 200
@@ -48,6 +50,18 @@ def outcome_metadata(stage: Stage, outcomes: list[Outcome], project: Project) ->
     plot = _plot(stage.name, project) if sample.height else None
     if plot is not None:
         metadata["plot"] = picture(plot)
+    return metadata
+
+
+def policy_metadata(done: Trained, plots: Sequence[Path]) -> dict[str, Any]:
+    """Return the metadata of a trained policy: where it is, what it scores on held-out prompts, its curves."""
+    scores = {"heldout_first": done.first, "heldout_last": done.last, "heldout_best": done.best}
+    metadata: dict[str, Any] = {"folder": dg.MetadataValue.path(str(done.folder)), "steps": done.steps}
+    metadata |= {name: round(score, 4) for name, score in scores.items() if score is not None}
+    if done.stopped:
+        metadata["ended_early"] = done.stopped
+    for plot in plots:
+        metadata[plot.stem] = picture(plot.read_bytes())
     return metadata
 
 

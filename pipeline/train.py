@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from assets.training import Told, TrainingBusyError, train_policy, training_folder, training_line
 from pipeline.errors import RunFailedError
-from warehouse.home import Home, write_atomically
 from warehouse.releases import load_release
 
 if TYPE_CHECKING:
@@ -51,39 +50,18 @@ def train_release(
     if steps is not None:
         ppo = type(settings.ppo).model_validate(settings.ppo.model_dump() | {"steps": steps})
         settings = settings.model_copy(update={"ppo": ppo})
-    folder = (target or project.home.root / "training" / release.release_id[:12]).resolve()
+    folder = (target or training_folder(project, release)).resolve()
     stands = peek(folder)
     if stands is not None and not resume:
         msg = (
             f"{folder} holds a training, {stands.step} steps far: --resume goes on with it, --out takes another folder"
         )
         raise click.UsageError(msg)
-    folder.mkdir(parents=True, exist_ok=True)
+    told = Told(lambda p: _say_what_is_there(p, release, settings, err), lambda line: _tell(line, settings, err))
     try:
-        with Home(folder).lock("training", wait=False):
-            _train(settings, release, folder, project.workers, out, err)
-    except BlockingIOError:
-        msg = f"another process trains in {folder}"
-        raise RunFailedError(msg) from None
-
-
-def _train(settings: Settings, release: Release, folder: Path, workers: int, out: Console, err: Console) -> None:
-    from trainer.hybrid import hybrid_reward
-    from trainer.ppo.loop import train
-    from trainer.ppo.plots import write_plots
-    from trainer.ppo.prompts import read_prompts
-    from trainer.ppo.training import Training
-
-    with hybrid_reward(settings, workers) as reward:
-        prompts = read_prompts(release, reward, settings.ppo.evaluate_prompts)
-        _say_what_is_there(prompts, release, settings, err)
-        about = {"release": release.release_id, "arm": release.arm, "ppo": settings.ppo.model_dump()}
-        about |= {"policy": settings.policy.model_dump(), "sources": sorted(reward.sources)}
-        write_atomically(folder / "run.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-        machine = settings.engine if settings.ppo.engine == "policy" else None
-        training = Training(prompts, release.release_id, settings.ppo, settings.policy, machine)
-        done = train(training, reward, folder, lambda line: _tell(line, settings, err))
-    plots = write_plots(folder)
+        done, plots = train_policy(project, release, folder, settings.ppo, told)
+    except TrainingBusyError as error:
+        raise RunFailedError(str(error)) from None
     out.print(_summary(done, plots), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -106,18 +84,7 @@ def _say_what_is_there(prompts: Prompts, release: Release, settings: Settings, e
 
 
 def _tell(line: dict[str, Any], settings: Settings, err: Console) -> None:
-    if line["kind"] == "evaluation":
-        score = "none" if line["score"] is None else f"{line['score']:.3f}"
-        domains = ", ".join(f"{n} {s:.2f}" for n, s in line["domains"].items() if s is not None)
-        text = f"held out after step {line['step']}: score {score} ({domains})"
-    else:
-        text = (
-            f"step {line['step']}/{settings.ppo.steps} {line['phase']}: score {line['score']:.3f}, "
-            f"KL {line['kl']:.3f}, entropy {line['entropy']:.3f}, {line['response_tokens']:.1f} tokens"
-        )
-        if line["left_out"]:
-            text += f", {line['left_out']} of {line['responses']} responses left out"
-    err.print(text, markup=False, highlight=False, soft_wrap=True)
+    err.print(training_line(line, settings.ppo.steps), markup=False, highlight=False, soft_wrap=True)
 
 
 def _summary(done: Trained, plots: list[Path]) -> str:

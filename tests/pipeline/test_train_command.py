@@ -2,14 +2,19 @@
 
 import json
 
+import dagster as dg
 import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from assets.policy_asset import train_on_release
+from assets.resources import PreppoResource
 from pipeline.cli import main
 from trainer.nursery.practice import write_practice
+from warehouse.home import Home
 from warehouse.releases import load_release
 from warehouse.schemas import TRAINING_SIGNALS
+from warehouse.store import Store
 
 PPO = """[ppo]
 steps = 4
@@ -94,3 +99,36 @@ def test_a_release_of_another_version_and_one_that_is_not_there(place, trained, 
         manifest.write_text(text)
     assert "has format 2, and this preppo trains on format 1: make it anew" in said
     assert "no release starts with 'zz'" in call(place, "train", "zz", code=3)
+
+
+def test_what_the_training_saw_is_in_the_home_and_the_next_selection_looks_at_it(place, trained):
+    _, folder, release = trained
+    seen = pl.read_parquet(folder / "signals.parquet")
+    told = call(place, "sql", "--format", "json", "select count(*) n, any_value(release_id) r from training_signals")
+    assert json.loads(told)[0] == {"n": seen.height, "r": release.release_id}
+    before = Store(Home(place / "home")).snapshot()
+    call(place, "run")
+    after = Store(Home(place / "home")).snapshot()
+    [selection] = after.of_stage("selection")
+    assert "signals" in selection.inputs and "signals" not in before.of_stage("selection")[0].inputs
+    rested = after.scan("selection").filter(pl.col("reason").is_in(["rested_learnt", "rested_stuck"])).collect()
+    assert set(rested["prompt_id"]) <= set(seen["prompt_id"])
+    still = seen.filter(pl.col("reward").is_not_null()).group_by("step", "prompt_id").agg(pl.col("reward").n_unique())
+    moved = set(still.filter(pl.col("reward") > 1)["prompt_id"])
+    new = set(after.scan("prompts").filter(pl.col("pool") == "new").collect()["prompt_id"])
+    settled = set(seen["prompt_id"]) & new - moved
+    assert settled == set(rested["prompt_id"]), "each was visited once: right or wrong throughout, it rests"
+
+
+def test_the_policy_is_an_asset_of_dagster_too(place, trained, monkeypatch):
+    monkeypatch.setenv("PREPPO_CONFIG", str(place / "preppo.toml"))
+    monkeypatch.setenv("PREPPO_HOME", str(place / "home"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize([train_on_release], instance=instance, resources={"preppo": PreppoResource()})
+        assert done.success
+        found = {
+            e.asset_key.to_user_string(): e.materialization.metadata for e in done.get_asset_materialization_events()
+        }
+    assert found["ppo_policy"]["steps"].value == 4
+    assert found["ppo_policy"]["training"].value.startswith("![plot](data:image/png;base64,")
+    assert found["training_signals"]["dagster/row_count"].value > 0

@@ -1,0 +1,3 @@
+"""Who owns the assets."""
+
+OWNERS = ["team:post-training"]

@@ -1,0 +1,110 @@
+"""Training on a release: the policy in a folder of its own, and what it saw of prompts for the next selection."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from warehouse.home import Home, write_atomically
+from warehouse.training_signals import keep_signals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from assets.project import Project
+    from trainer.ppo.prompts import Prompts
+    from trainer.ppo.training import Trained
+    from warehouse.releases import Release
+    from warehouse.settings import PpoSettings
+
+
+class TrainingBusyError(RuntimeError):
+    """Another process trains in the folder."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """Who hears of a training while it runs.
+
+    Attributes:
+        prompts: is told what there is to train on, and what is left out.
+        line: is told every step and evaluation.
+    """
+
+    prompts: Callable[[Prompts], None] = lambda _prompts: None
+    line: Callable[[dict[str, Any]], None] = lambda _line: None
+
+
+def training_folder(project: Project, release: Release) -> Path:
+    """Return where a release is trained on, if nobody says otherwise."""
+    return project.home.root / "training" / release.release_id[:12]
+
+
+def train_policy(
+    project: Project, release: Release, folder: Path, ppo: PpoSettings, told: Told | None = None
+) -> tuple[Trained, list[Path]]:
+    """Train `[policy] model` on a release; return what came of it, and its plots.
+
+    A folder that holds part of this very training goes on from its checkpoint. Signals go into `training_signals`.
+
+    Args:
+        project: settings and home.
+        release: to train on.
+        folder: of this training alone; made where it is missing.
+        ppo: how.
+        told: who hears of it.
+
+    Raises:
+        PpoError: the release cannot be trained on, or a number in the training is none.
+        TrainingBusyError: another process trains in the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with Home(folder).lock("training", wait=False):
+            done, plots = _train(project, release, folder, ppo, told or Told())
+    except BlockingIOError:
+        msg = f"another process trains in {folder}"
+        raise TrainingBusyError(msg) from None
+    keep_signals(project.store, pl.read_parquet(folder / "signals.parquet"))
+    return done, plots
+
+
+def _train(
+    project: Project, release: Release, folder: Path, ppo: PpoSettings, told: Told
+) -> tuple[Trained, list[Path]]:
+    from trainer.hybrid import hybrid_reward  # torch takes seconds to import
+    from trainer.ppo.loop import train
+    from trainer.ppo.plots import write_plots
+    from trainer.ppo.prompts import read_prompts
+    from trainer.ppo.training import Training
+
+    settings = project.settings
+    with hybrid_reward(settings, project.workers) as reward:
+        prompts = read_prompts(release, reward, ppo.evaluate_prompts)
+        told.prompts(prompts)
+        about = {"release": release.release_id, "arm": release.arm, "ppo": ppo.model_dump()}
+        about |= {"policy": settings.policy.model_dump(), "sources": sorted(reward.sources)}
+        write_atomically(folder / "run.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+        machine = settings.engine if ppo.engine == "policy" else None
+        training = Training(prompts, release.release_id, ppo, settings.policy, machine)
+        done = train(training, reward, folder, told.line)
+    return done, write_plots(folder)
+
+
+def training_line(line: dict[str, Any], steps: int) -> str:
+    """Return a line of metrics (`trainer.ppo.metrics`) for people; `steps` of the whole training."""
+    if line["kind"] == "evaluation":
+        score = "none" if line["score"] is None else f"{line['score']:.3f}"
+        domains = ", ".join(f"{n} {s:.2f}" for n, s in line["domains"].items() if s is not None)
+        return f"held out after step {line['step']}: score {score} ({domains})"
+    text = (
+        f"step {line['step']}/{steps} {line['phase']}: score {line['score']:.3f}, "
+        f"KL {line['kl']:.3f}, entropy {line['entropy']:.3f}, {line['response_tokens']:.1f} tokens"
+    )
+    if line["left_out"]:
+        text += f", {line['left_out']} of {line['responses']} responses left out"
+    return text
