@@ -202,3 +202,33 @@ def test_held_out_pairs_keep_the_labels_that_they_came_with(tmp_path: Path, home
     both = [(c, r) for c, r in zip(scored[::2], scored[1::2], strict=True) if c is not None and r is not None]
     assert report["pairs"] == len(both) < len(held)
     assert report["accuracy"]["mean"] == pytest.approx(sum(c > r for c, r in both) / len(both))
+
+
+def test_another_batch_costs_its_own_pairs_and_no_recipe_treats_what_a_verifier_said(
+    tmp_path: Path, home: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "corpus"
+    corpus = corpus_of(folder, [str(model)], reward_training=TRAINING | {"recipe": "flip", "epochs": 1})
+    corpus.settings["source"][0]["path"], corpus.settings["rollouts"][0]["path"] = "sums*.jsonl", "rollouts*.jsonl"
+    corpus.write_settings()
+    first = run(corpus, home)
+    asked: list[int] = []
+    real = pair_rewards._Scoring._scored
+    monkeypatch.setattr(
+        pair_rewards._Scoring, "_scored", lambda self, some: (asked.append(some.height), real(self, some))[1]
+    )
+    more = range(20, 24)
+    harness.write_lines(folder / "sums2.jsonl", [{"q": f"What is {n} + 1?", "a": str(n + 1)} for n in more])
+    rows = [{"q": f"What is {n} + 1?", "r": f"\\boxed{{{n + s}}}"} for n in more for s in range(2)]
+    harness.write_lines(folder / "rollouts2.jsonl", rows)
+    second = run(corpus, home)
+    assert sum(asked) == 2 * len(more), "both responses of the new pairs, and nothing else"
+    before, after = (v.scan("pair_rewards").sort("pair_id", "side", "head").collect() for v in (first, second))
+    assert after.join(before, on=["pair_id", "side", "head"], how="semi", maintain_order="left").equals(before)
+
+    given: list[Any] = []
+    learn = entry.train
+    monkeypatch.setattr(entry, "train", lambda pairs, *a, **k: (given.extend(pairs), learn(pairs, *a, **k))[1])
+    harness.preppo("reward", "train", "--out", str(tmp_path / "rm"))
+    own = set(query(second, "SELECT pair_id FROM preferences WHERE origin = 'own_rollouts'")["pair_id"])
+    assert {p.pair_id for p in given if p.trusted} == own & {p.pair_id for p in given} != set()
