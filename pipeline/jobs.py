@@ -29,10 +29,10 @@ curate_corpus = dg.define_asset_job(
     description="Select, order and release over all batches. Runs in seconds: every score is materialised.",
     executor_def=dg.in_process_executor,
 )
-train_on_release = dg.define_asset_job(
-    "train_on_release",
+train = dg.define_asset_job(
+    "train",
     selection=dg.AssetSelection.assets("ppo_policy", "training_signals"),
     description="PPO on the latest release of the main arm; what it saw decides which prompts rest in the next one.",
     executor_def=dg.in_process_executor,
 )
-JOBS = [curate_batch, curate_corpus, train_on_release]
+JOBS = [curate_batch, curate_corpus, train]
