@@ -1,0 +1,119 @@
+"""A world to select prompts in: a small original set, and a pool of new prompts far larger, most of them easy.
+
+What can be learnt is sums of a number from 10 to 24 and a digit, of which the nursery model passes one in eight; a held
+out one is a wording of a sum that may be trained on in another. The pool has few of these among many easy prompts of
+four domains, open questions whose reward model can be fooled, and sums with a wrong ground truth.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from random import Random
+from typing import TYPE_CHECKING
+
+from trainer.nursery.practice import practice
+from trainer.nursery.task import NurseryTask
+from trainer.nursery.tasks import generate_tasks, stream_tasks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ORIGINAL, EASY, OPEN, WRONG = 120, 2000, 80, 60
+_EASY_LEVELS = {"math": 1, "instruction": 1, "general": 1, "code": 1}
+FLAT = '[curriculum]\nphases = [{ name = "mixture" }]\n'
+PRIORITY = """[curriculum]
+phases = [
+  { name = "code", domains = { code = 1.0 }, share = 0.05 },
+  { name = "code_math", domains = { code = 1.0, math = 1.0 }, share = 0.25 },
+  { name = "mixture" },
+]
+"""
+_SOURCE = """[[source]]
+name = "{pool}"
+path = "{pool}.jsonl"
+prompt = "question"
+ground_truth = {{ column = "answer", parse_json = true }}
+verifier = {{ column = "verifier" }}
+domain = {{ column = "domain" }}
+pool = "{pool}"
+licence = "CC0-1.0"
+
+"""
+_SETTINGS = """[policy]
+model = "nursery"
+samples = 8
+reference_samples = 2
+max_tokens = 32
+device = "cpu"
+
+[reward_model]
+models = ["nursery-reward"]
+device = "cpu"
+
+[strength]
+own_rollouts = false
+
+[ingest]
+heldout_share = 0.12
+
+[selection]
+rule = "pre_ppo"
+fraction = 0.1
+
+"""
+_ARM = """[[selection.arms]]
+name = "{name}"
+rule = "{rule}"
+fraction = {fraction}
+
+"""
+ARMS = {
+    "original": ("random", 0.0001),  # rounds to no new prompt at all
+    "all": ("all", 1.0),
+    "random": ("random", 0.1),
+    "pre_ppo_20": ("pre_ppo", 0.2),
+    "pre_ppo_50": ("pre_ppo", 0.5),
+    "variance": ("variance", 0.1),
+    "learnability": ("learnability", 0.1),
+}
+
+
+def world(seed: int) -> tuple[list[NurseryTask], list[NurseryTask], set[str]]:
+    """Return original and new prompts, and those of the new ones whose ground truth is wrong."""
+    rng = Random(f"world {seed}")
+    hard = practice(seed)
+    original, rest = hard[:ORIGINAL], hard[ORIGINAL:]
+    sums = [t for t in rest if t.domain == "math"]
+    wrong = {t.prompt for t in rng.sample(sums, WRONG)}
+    new = [_with_a_wrong_gold(t) if t.prompt in wrong else t for t in rest]
+    known = {t.prompt for t in hard}
+    for domain, level in _EASY_LEVELS.items():
+        stream = stream_tasks(seed + 9000, {domain: 1.0}, {level: 1.0, 2: 0.3})
+        easy = {t.prompt: t for t in islice(stream, 12_000) if t.verifier is not None and t.prompt not in known}
+        new += list(easy.values())[: EASY // len(_EASY_LEVELS)]
+    opened = [t for t in generate_tasks(400, seed + 9100, {"general": 1.0}, {2: 1.0, 3: 1.0}) if t.verifier is None]
+    new += opened[:OPEN]
+    rng.shuffle(new)
+    return original, new, wrong
+
+
+def _with_a_wrong_gold(task: NurseryTask) -> NurseryTask:
+    wrong = json.dumps(str(int(json.loads(task.ground_truth or "0")) + 3))
+    return NurseryTask(task.prompt, wrong, task.verifier, task.domain, task.level, task.answer)
+
+
+def write_world(folder: Path, seed: int) -> set[str]:
+    """Write the pools and two settings files, `flat.toml` and `priority.toml`; return the prompts with a wrong gold."""
+    original, new, wrong = world(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, tasks in (("original", original), ("new", new)):
+        rows = [
+            {"question": t.prompt, "answer": t.ground_truth, "verifier": t.verifier, "domain": t.domain} for t in tasks
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in rows), encoding="utf-8")
+    head = "".join(_SOURCE.format(pool=pool) for pool in ("original", "new")) + _SETTINGS
+    arms = "".join(_ARM.format(name=n, rule=r, fraction=f) for n, (r, f) in ARMS.items())
+    for name, curriculum in (("flat", FLAT), ("priority", PRIORITY)):
+        (folder / f"{name}.toml").write_text(head + arms + curriculum, encoding="utf-8")
+    return wrong
