@@ -4,8 +4,9 @@
 
 A world of the nursery (`_reproduction_world`) is curated by `preppo run`, an arm a way of choosing; `preppo train`
 trains the nursery model on the release of each arm, by the same settings, steps and samples. What counts is the mean
-reward over held-out prompts by exact rules at temperature 1 (those with a wrong ground truth and open ones left out), before
-and after. A seed decides the samples and the order; arms are compared by seed. Intervals are 95%, by t over seeds.
+reward over held-out prompts by exact rules at temperature 1 (those with a wrong ground truth and open ones left out),
+before and after. A seed decides the samples and the order; arms are compared by seed. Intervals are 95%, by t over
+seeds.
 
 The smallest effect that a run could have seen is the half width of the interval. A training that is in `--work`
 already is taken as it is, so that the size can be grown. Writes benchmarks/results/reproduce_pre_ppo.{json,md,png}.
