@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.errors import RunFailedError
+from pipeline.errors import INTERRUPTED, RunFailedError
 from warehouse.home import Home, write_atomically
 from warehouse.releases import load_release
 
@@ -65,6 +66,9 @@ def train_release(
     except BlockingIOError:
         msg = f"another process trains in {folder}"
         raise RunFailedError(msg) from None
+    except KeyboardInterrupt:
+        _say(err, f"preppo: interrupted; with --resume it goes on from the last checkpoint in {folder}")
+        sys.exit(INTERRUPTED)
 
 
 def _train(settings: Settings, release: Release, folder: Path, workers: int, out: Console, err: Console) -> None:
@@ -84,25 +88,27 @@ def _train(settings: Settings, release: Release, folder: Path, workers: int, out
         training = Training(prompts, release.release_id, settings.ppo, settings.policy, machine)
         done = train(training, reward, folder, lambda line: _tell(line, settings, err))
     plots = write_plots(folder)
-    out.print(_summary(done, plots), markup=False, highlight=False, soft_wrap=True)
+    _say(out, _summary(done, plots))
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _say_what_is_there(prompts: Prompts, release: Release, settings: Settings, err: Console) -> None:
-    def say(text: str) -> None:
-        err.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    say(
+    _say(
+        err,
         f"release {release.release_id[:12]}: {len(prompts.train):,} rows to train on, {len(prompts.heldout):,} prompts "
-        f"held out; {settings.ppo.steps} steps of {settings.ppo.prompts} x {settings.ppo.samples} responses"
+        f"held out; {settings.ppo.steps} steps of {settings.ppo.prompts} x {settings.ppo.samples} responses",
     )
     for what, count in prompts.left_out.most_common():
-        say(f"left out, as no source rewards them: {count:,} rows of {what}")
+        _say(err, f"left out, as no source rewards them: {count:,} rows of {what}")
     for name in prompts.empty_phases:
-        say(f"phase {name!r} of the release's curriculum is empty")
+        _say(err, f"phase {name!r} of the release's curriculum is empty")
     if not prompts.heldout:
-        say("nothing is held out, so that nothing is evaluated and no best policy kept (ingest.heldout_share)")
+        _say(err, "nothing is held out, so that nothing is evaluated and no best policy kept (ingest.heldout_share)")
     if settings.policy.top_p < 1:
-        say(f"policy.top_p = {settings.policy.top_p} is not used here: what learns is what samples")
+        _say(err, f"policy.top_p = {settings.policy.top_p} is not used here: what learns is what samples")
 
 
 def _tell(line: dict[str, Any], settings: Settings, err: Console) -> None:
@@ -117,7 +123,7 @@ def _tell(line: dict[str, Any], settings: Settings, err: Console) -> None:
         )
         if line["left_out"]:
             text += f", {line['left_out']} of {line['responses']} responses left out"
-    err.print(text, markup=False, highlight=False, soft_wrap=True)
+    _say(err, text)
 
 
 def _summary(done: Trained, plots: list[Path]) -> str:
