@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+INTERRUPTED = 130
 EXIT_CODES = {
     0: "done",
     1: "a stage or a comparison failed",
     2: "wrong usage, settings or sources",
     3: "not found: no such prompt, batch or release, or an empty home",
     4: "the budget of the run is spent; what was generated is kept",
-    130: "interrupted",
+    INTERRUPTED: "interrupted",
 }
 
 
@@ -75,7 +76,7 @@ def guarded(console: Console) -> Iterator[None]:
     except RunStoppedError as error:
         _stop(console, str(error), 4)
     except KeyboardInterrupt:
-        _stop(console, "interrupted; `preppo run` goes on from here", 130)
+        _stop(console, "interrupted; `preppo run` goes on from here", INTERRUPTED)
 
 
 def _stop(console: Console, message: str, code: int) -> None:

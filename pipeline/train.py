@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from assets.training import Told, TrainingBusyError, train_policy, training_folder, training_line
-from pipeline.errors import RunFailedError
+from pipeline.errors import INTERRUPTED, RunFailedError
 from warehouse.releases import load_release
 
 if TYPE_CHECKING:
@@ -62,29 +63,34 @@ def train_release(
         done, plots = train_policy(project, release, folder, settings.ppo, told)
     except TrainingBusyError as error:
         raise RunFailedError(str(error)) from None
-    out.print(_summary(done, plots), markup=False, highlight=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        _say(err, f"preppo: interrupted; with --resume it goes on from the last checkpoint in {folder}")
+        sys.exit(INTERRUPTED)
+    _say(out, _summary(done, plots))
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _say_what_is_there(prompts: Prompts, release: Release, settings: Settings, err: Console) -> None:
-    def say(text: str) -> None:
-        err.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    say(
+    _say(
+        err,
         f"release {release.release_id[:12]}: {len(prompts.train):,} rows to train on, {len(prompts.heldout):,} prompts "
-        f"held out; {settings.ppo.steps} steps of {settings.ppo.prompts} x {settings.ppo.samples} responses"
+        f"held out; {settings.ppo.steps} steps of {settings.ppo.prompts} x {settings.ppo.samples} responses",
     )
     for what, count in prompts.left_out.most_common():
-        say(f"left out, as no source rewards them: {count:,} rows of {what}")
+        _say(err, f"left out, as no source rewards them: {count:,} rows of {what}")
     for name in prompts.empty_phases:
-        say(f"phase {name!r} of the release's curriculum is empty")
+        _say(err, f"phase {name!r} of the release's curriculum is empty")
     if not prompts.heldout:
-        say("nothing is held out, so that nothing is evaluated and no best policy kept (ingest.heldout_share)")
+        _say(err, "nothing is held out, so that nothing is evaluated and no best policy kept (ingest.heldout_share)")
     if settings.policy.top_p < 1:
-        say(f"policy.top_p = {settings.policy.top_p} is not used here: what learns is what samples")
+        _say(err, f"policy.top_p = {settings.policy.top_p} is not used here: what learns is what samples")
 
 
 def _tell(line: dict[str, Any], settings: Settings, err: Console) -> None:
-    err.print(training_line(line, settings.ppo.steps), markup=False, highlight=False, soft_wrap=True)
+    _say(err, training_line(line, settings.ppo.steps))
 
 
 def _summary(done: Trained, plots: list[Path]) -> str:

@@ -3,6 +3,7 @@
 Needs the extra `trl`: its last version that has PPO.
 """
 
+from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from transformers import AutoModelForCausalLM, LlamaForSequenceClassification
 
 from tests.trainer.ppo.world import POLICY, sums, training
 from trainer.engines.weights import NURSERY
+from trainer.ppo import update
 from trainer.ppo.experience import judge, lengths, observe
 from trainer.ppo.learner import BETAS, EPSILON, Learner
 from trainer.ppo.models import Models
@@ -129,3 +131,39 @@ def test_two_epochs_end_in_the_weights_that_trl_ends_in(batch, tmp_path, kind):
             apart = float((parameter - expected[name]).norm())
             assert apart < 2e-3 * went, name
             assert went > 0, name
+
+
+def test_the_loss_of_the_group_baseline_is_that_of_trls_grpo():
+    grpo = pytest.importorskip("trl.trainer.grpo_trainer")
+    generator = torch.Generator().manual_seed(0)
+    shape = (6, 5)
+    old, reference, new = (-torch.rand(shape, generator=generator) * 2 for _ in range(3))
+    mask = torch.arange(5)[None] < torch.tensor([5, 3, 1, 4, 2, 5])[:, None]
+    scores, groups = torch.rand(6, generator=generator), torch.tensor([0, 0, 0, 1, 1, 1])
+    advantage = update.group_advantages(scores, groups, torch.ones(6, dtype=torch.bool), scale=True)
+
+    # Only what its loss asks of the trainer; the log-probabilities are given, since the models are compared above.
+    theirs_logp = new.clone().requires_grad_()
+    trainer = SimpleNamespace(
+        _get_per_token_logps_and_entropies=lambda *_, **__: (theirs_logp, torch.zeros(shape), None),
+        aux_loss_enabled=False, top_entropy_quantile=1.0, off_policy_mask_threshold=None, beta=BETA, epsilon_low=0.2,
+        epsilon_high=0.2, importance_sampling_level="token", loss_type="bnpo", use_vllm=False,
+        _entropy_bonus_enabled=False, current_gradient_accumulation_steps=1, model=SimpleNamespace(training=True),
+        args=SimpleNamespace(use_bias_correction_kl=False, delta=None),
+        accelerator=SimpleNamespace(gather=lambda x: x), _metrics=defaultdict(lambda: defaultdict(list)),
+    )  # fmt: skip
+    inputs = {
+        "prompt_ids": torch.zeros(6, 1), "prompt_mask": torch.ones(6, 1), "completion_ids": torch.zeros(shape),
+        "completion_mask": mask, "advantages": advantage, "old_per_token_logps": old, "ref_per_token_logps": reference,
+    }  # fmt: skip
+    expected = grpo.GRPOTrainer._compute_loss(trainer, None, inputs)
+    expected.backward()
+
+    logp = new.clone().requires_grad_()
+    tokens = int(mask.sum())
+    found = update.policy_loss(logp, old, advantage[:, None] * mask, mask, 0.2, tokens)
+    loss = found.loss + BETA * (update.kl_estimate(logp, reference, "k3") * mask).sum() / tokens
+    loss.backward()
+    assert int(found.clipped) > 0
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(logp.grad, theirs_logp.grad)

@@ -58,6 +58,12 @@ def test_7_both_estimators_have_the_true_kl_for_their_mean(kind):
     assert float((p * update.kl_estimate(p.log(), q.log(), kind)).sum()) == pytest.approx(true, rel=1e-5)
 
 
+def test_7_k3_as_a_term_of_the_loss_pulls_towards_the_reference():
+    logp = torch.tensor([[math.log(0.5), math.log(0.2)]], requires_grad=True)
+    update.kl_estimate(logp, torch.tensor([[math.log(0.25), math.log(0.4)]]), "k3").sum().backward()
+    close(logp.grad, [[1 - 0.5, 1 - 2.0]])
+
+
 def test_7_the_score_is_given_once_at_the_last_token():
     kl = torch.tensor([[0.1, -0.2, 0.3], [0.4, 9.0, 9.0]])
     found = update.token_rewards(torch.tensor([1.0, 0.5]), kl, MASK, 0.5)
