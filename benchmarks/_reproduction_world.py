@@ -103,6 +103,11 @@ def _with_a_wrong_gold(task: NurseryTask) -> NurseryTask:
     return NurseryTask(task.prompt, wrong, task.verifier, task.domain, task.level, task.answer)
 
 
+def hard_sums(seed: int) -> set[str]:
+    """Return the sums that can be learnt, in all their wordings."""
+    return {t.prompt for t in practice(seed) if t.domain == "math"}
+
+
 def write_world(folder: Path, seed: int) -> set[str]:
     """Write the pools and two settings files, `flat.toml` and `priority.toml`; return the prompts with a wrong gold."""
     original, new, wrong = world(seed)
