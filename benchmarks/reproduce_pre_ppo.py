@@ -9,7 +9,7 @@ before and after; and that over the held-out sums which can be learnt, for most 
 decides the samples and the order; arms are compared by seed. Intervals are 95%, by t over seeds.
 
 The smallest effect that a run could have seen is the half width of the interval. A training that is in `--work`
-already is taken as it is, so that the size can be grown. Writes benchmarks/results/reproduce_pre_ppo.{json,md,png}.
+already is taken as it is, so that the size can be grown. Writes benchmarks/REPRODUCTION.md and results/reproduce_pre_ppo.{json,png}.
 """
 
 import argparse
@@ -138,7 +138,8 @@ def report(found: dict[str, Any]) -> str:
         f"{PPO['PROMPTS']} prompts x {PPO['SAMPLES']} samples; {found['counted']} held-out prompts by exact rules. "
         f"{found['machine']}; {found['minutes']:.0f} minutes in all. Against `{SAID[BASE]}`, by seed; 95% intervals.",
         "",
-        "| arm | prompts | new | wrong golds | open | mean of new | held out | against random | hard sums | against random |",
+        "| arm | prompts | new | wrong golds | open | mean of new | held out | against random | hard sums "
+        "| against random |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for arm in found["arms"]:
@@ -156,7 +157,7 @@ def report(found: dict[str, Any]) -> str:
         "",
         f"Before training: {before[0]:.3f}, of the hard sums {before[1]:.3f}.",
         "",
-        "![held-out score over steps](reproduce_pre_ppo.png)",
+        "![held-out score over steps](results/reproduce_pre_ppo.png)",
     ]
     return "\n".join(lines) + "\n"
 
@@ -211,7 +212,7 @@ def main() -> int:
     }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "reproduce_pre_ppo.json").write_text(json.dumps(found, indent=1) + "\n")
-    (RESULTS / "reproduce_pre_ppo.md").write_text(report(found))
+    (RESULTS.parent / "REPRODUCTION.md").write_text(report(found))
     plot(found, RESULTS / "reproduce_pre_ppo.png")
     print(report(found))
     return 0
