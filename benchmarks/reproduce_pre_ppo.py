@@ -157,9 +157,9 @@ def report(found: dict[str, Any]) -> str:
     before = [fmean(r[n] for runs in found["runs"].values() for r in runs) for n in ("first", "hard_first")]
     lines += [
         "",
-        f"Before training: {before[0]:.3f}, of the hard sums {before[1]:.3f}. The nursery model passes one in eight of the "
-        f"sums that can be learnt, so the lowest mean rewards are mostly 0 here, and {never}; the paper's policies are far "
-        "stronger, and its prompts of low reward seldom hopeless. Whatever stands against random in bold is clear of zero "
+        f"Before training: {before[0]:.3f}, of the hard sums {before[1]:.3f}. The nursery model passes one in eight of "
+        f"the sums that can be learnt, so the lowest mean rewards are mostly 0 here, and {never}; the paper's policies "
+        "are far stronger, and its prompts of low reward seldom hopeless. What stands in bold is clear of zero "
         "at this size; nothing else is shown, either way.",
         "",
         "![held-out score over steps](results/reproduce_pre_ppo.png)",
