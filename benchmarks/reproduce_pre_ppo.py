@@ -20,7 +20,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import fmean
@@ -31,7 +30,7 @@ import polars as pl
 
 from benchmarks._reproduction_world import hard_sums, write_world
 from benchmarks._reward_models import interval
-from trainer.ppo.record import HELDOUT, METRICS, read_lines
+from trainer.ppo.record import HELDOUT, METRICS, TIMING, read_lines
 from warehouse.curation.identity import prompt_id
 from warehouse.releases import load_release
 
@@ -110,6 +109,7 @@ def outcome(folder: Path, counted: set[str], hard: set[str]) -> dict[str, Any]:
         "first": curve[0][1], "last": curve[-1][1], "gain": curve[-1][1] - curve[0][1], "curve": curve,
         "hard_first": curve[0][2], "hard_last": curve[-1][2],
         "reward": [line["score"] for line in steps], "kl": steps[-1]["kl"],
+        "seconds": sum(sum(v for k, v in t.items() if k.endswith("_s")) for t in read_lines(folder / TIMING)),
     }  # fmt: skip
 
 
@@ -137,7 +137,8 @@ def report(found: dict[str, Any]) -> str:
         "",
         f"Written by `python -m benchmarks.reproduce_pre_ppo`: {found['seeds']} seeds, {found['steps']} steps of "
         f"{PPO['PROMPTS']} prompts x {PPO['SAMPLES']} samples; {found['counted']} held-out prompts by exact rules. "
-        f"{found['machine']}; {found['minutes']:.0f} minutes in all. Against `{SAID[BASE]}`, by seed; 95% intervals.",
+        f"{found['machine']}; {found['minutes']:.0f} minutes of training in all. Against `{SAID[BASE]}`, by "
+        "seed; 95% intervals.",
         "",
         "| arm | prompts | new | wrong golds | open | mean of new | held out | against random | hard sums "
         "| against random |",
@@ -176,9 +177,9 @@ def plot(found: dict[str, Any], file: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
     for arm in found["arms"]:
         runs = found["runs"][arm]
-        steps = [s for s, _ in runs[0]["curve"]]
+        steps = [s for s, *_ in runs[0]["curve"]]
         left.plot(
-            steps, [fmean(r["curve"][i][1] for r in runs) for i in range(len(steps))], marker="o", label=SAID[arm]
+            steps, [fmean(r["curve"][i][2] for r in runs) for i in range(len(steps))], marker="o", label=SAID[arm]
         )
         right.plot([fmean(r["reward"][i] for r in runs) for i in range(len(runs[0]["reward"]))], label=SAID[arm])
     left.set(xlabel="step", ylabel="held-out score", title="Held-out sums that can be learnt, by exact rules")
@@ -197,7 +198,6 @@ def main() -> int:
     parser.add_argument("--work", type=Path, help="a folder to keep; trainings that it holds are taken as they are")
     options = parser.parse_args()
     arms = list(dict.fromkeys([*options.arms, BASE]))
-    started = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         work = (options.work or Path(temporary)).resolve()
         wrong = write_world(work, 0)
@@ -213,7 +213,7 @@ def main() -> int:
     found: dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} processors", "seeds": options.seeds, "steps": options.steps,
         "arms": arms, "releases": about, "counted": len(counted), "runs": runs,
-        "minutes": (time.monotonic() - started) / 60,
+        "minutes": sum(r["seconds"] for some in runs.values() for r in some) / 60,
     }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "reproduce_pre_ppo.json").write_text(json.dumps(found, indent=1) + "\n")
