@@ -53,9 +53,14 @@ def token_logprobs(
     return chosen.masked_fill(~mask, MASKED_LOGPROB), entropy.masked_fill(~mask, 0.0)
 
 
+def inside(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the values inside the mask and 0 elsewhere: multiplied by 0, a NaN or infinity would stay one."""
+    return values.masked_fill(~mask, 0.0)
+
+
 def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Return the mean over the mask, 0 where it is empty."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+    return inside(values, mask).sum() / mask.sum().clamp(min=1)
 
 
 def whiten(values: torch.Tensor, mask: torch.Tensor, *, shift_mean: bool) -> torch.Tensor:
@@ -70,7 +75,7 @@ def whiten(values: torch.Tensor, mask: torch.Tensor, *, shift_mean: bool) -> tor
     count = mask.sum()
     variance = masked_mean((values - mean) ** 2, mask) * count / (count - 1).clamp(min=1)
     white = (values - mean) * torch.rsqrt(variance + _LEAST_SPREAD)
-    return (white if shift_mean else white + mean) * mask
+    return inside(white if shift_mean else white + mean, mask)
 
 
 def kl_estimate(logp: torch.Tensor, reference: torch.Tensor, kind: KlKind) -> torch.Tensor:
@@ -102,9 +107,9 @@ def token_rewards(scores: torch.Tensor, kl: torch.Tensor, mask: torch.Tensor, co
         mask: [N, T].
         coefficient: beta, of the penalty.
     """
-    rewards = -coefficient * kl * mask
+    rewards = inside(-coefficient * kl, mask)
     at_end = torch.zeros_like(rewards).scatter(1, last_tokens(mask).unsqueeze(1), scores.to(rewards).unsqueeze(1))
-    return rewards + at_end * mask
+    return rewards + inside(at_end, mask)
 
 
 def advantages(
@@ -124,14 +129,14 @@ def advantages(
     """
     columns = rewards.shape[1]
     ended = torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], dim=1)  # is there a token after this one?
-    following = values[:, 1:] * ended
-    delta = (rewards + gamma * following - values[:, :columns]) * mask
+    following = inside(values[:, 1:], ended)
+    delta = inside(rewards + gamma * following - values[:, :columns], mask)
     running = torch.zeros_like(delta[:, 0])
     found = torch.zeros_like(delta)
     for t in reversed(range(columns)):
         running = delta[:, t] + gamma * lam * running
         found[:, t] = running
-    return found, (found + values[:, :columns]) * mask
+    return found, inside(found + values[:, :columns], mask)
 
 
 def group_advantages(scores: torch.Tensor, groups: torch.Tensor, counted: torch.Tensor, *, scale: bool) -> torch.Tensor:
@@ -146,8 +151,8 @@ def group_advantages(scores: torch.Tensor, groups: torch.Tensor, counted: torch.
     number = int(groups.max()) + 1 if len(groups) else 0
     weight = counted.to(scores)
     count = torch.zeros(number, device=scores.device).index_add(0, groups, weight)
-    mean = torch.zeros_like(count).index_add(0, groups, scores * weight) / count.clamp(min=1)
-    centred = (scores - mean[groups]) * weight
+    mean = torch.zeros_like(count).index_add(0, groups, inside(scores, counted)) / count.clamp(min=1)
+    centred = inside(scores - mean[groups], counted)
     if not scale:
         return centred
     variance = torch.zeros_like(count).index_add(0, groups, centred**2) / (count - 1).clamp(min=1)
@@ -185,10 +190,10 @@ def policy_loss(
         clip: epsilon.
         tokens: that the sum is divided by.
     """
-    log_ratio = (logp - old) * mask
+    log_ratio, advantage = inside(logp - old, mask), inside(advantage, mask)
     ratio = log_ratio.exp()
     plain, cut = -advantage * ratio, -advantage * ratio.clamp(1 - clip, 1 + clip)
-    loss = (torch.maximum(plain, cut) * mask).sum() / tokens
+    loss = torch.maximum(plain, cut).sum() / tokens  # where nothing was drawn the advantage is 0
     with torch.no_grad():
         clipped = ((cut > plain) & mask).sum()
         kl = ((torch.expm1(log_ratio) - log_ratio) * mask).sum()
@@ -208,9 +213,10 @@ def value_loss(
         clip: how far a value may move from the old one before it brings no gradient.
         tokens: that the sum is divided by.
     """
+    values, old, returns = (inside(x, mask) for x in (values, old, returns))
     near = torch.minimum(torch.maximum(values, old - clip), old + clip)
     plain, cut = (values - returns) ** 2, (near - returns) ** 2
-    loss = 0.5 * (torch.maximum(plain, cut) * mask).sum() / tokens
+    loss = 0.5 * torch.maximum(plain, cut).sum() / tokens
     return loss, ((cut > plain) & mask).sum()
 
 

@@ -168,3 +168,31 @@ def test_a_group_that_agrees_has_no_advantage():
 
 def test_the_robust_objective_is_between_nominal_and_worst():
     close(update.robust_scores(torch.tensor([0.8]), torch.tensor([0.3]), 0.6), [0.6])
+
+
+def losses(filler):
+    """Return all that an update computes of random responses, and the gradients, with something in the padding."""
+    draws = torch.Generator().manual_seed(0)
+    mask = torch.arange(6) < torch.tensor([[6], [1], [4], [0]])
+    logp, old, reference, values, rewards = (
+        torch.randn(4, 6, generator=draws).masked_fill(~mask, filler).requires_grad_(n in (0, 3)) for n in range(5)
+    )
+    after = torch.cat([values.detach(), torch.full((4, 1), filler)], dim=1)
+    scores, counted = torch.rand(4, generator=draws), mask.any(dim=1)
+    scores = scores.masked_fill(~counted, filler)
+    kl = update.kl_estimate(logp.detach(), reference, "k1")
+    found, returns = update.advantages(rewards, after, mask, 0.9, 0.95)
+    policy = update.policy_loss(logp, old, found, mask, 0.2, 11)
+    value, clipped = update.value_loss(values, old, returns, mask, 0.2, 11)
+    (policy.loss + value).backward()
+    groups = torch.tensor([0, 0, 1, 1])
+    grouped = [update.group_advantages(scores, groups, counted, scale=scale) for scale in (True, False)]
+    paid = update.token_rewards(scores, kl, mask, 0.1)
+    white = update.whiten(rewards, mask, shift_mean=False)
+    return [found, returns, *policy, value, clipped, logp.grad, values.grad, paid, white, *grouped]
+
+
+@pytest.mark.parametrize("filler", [math.nan, math.inf, 7.0])
+def test_5_what_stands_in_the_padding_decides_nothing(filler):
+    for one, other in zip(losses(filler), losses(0.0), strict=True):
+        assert torch.equal(one, other)
