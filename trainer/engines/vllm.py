@@ -217,6 +217,7 @@ class _Feed(threading.Thread):
                 "max_tokens": sampling.max_tokens,
                 "stop": sampling.stop,
                 "top_logprobs": request.top_logprobs,
+                "ids": request.tokens,
             }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(message) + "\n")
@@ -257,7 +258,7 @@ class _Feed(threading.Thread):
 
 def _shared(request: Request) -> tuple[Any, ...]:
     """Return what the samples of a prompt have in common."""
-    return request.messages, request.raw_text, request.sampling, request.top_logprobs
+    return request.messages, request.raw_text, request.sampling, request.top_logprobs, request.tokens
 
 
 def _completion(request: Request, answer: Mapping[str, Any], *, processed: bool) -> Completion:
@@ -265,7 +266,7 @@ def _completion(request: Request, answer: Mapping[str, Any], *, processed: bool)
         return Completion.failed(request, NAME, answer["failed"], answer["prompt_tokens"])
     sampling = request.sampling
     known = sampling.top_p == 1.0 if processed else sampling.temperature in (0.0, 1.0)
-    top = answer.get("top")
+    top, ids = answer.get("top"), answer.get("ids")
     return Completion.of_text(
         request,
         NAME,
@@ -275,4 +276,5 @@ def _completion(request: Request, answer: Mapping[str, Any], *, processed: bool)
         response_tokens=answer["tokens"],
         logprob_sum=answer["logprob"] if known else None,
         top_logprobs=tuple(position(token, pairs) for token, pairs in top) if known and top else None,
+        tokens=None if ids is None else tuple(ids),
     )

@@ -61,8 +61,8 @@ class Worker:
         self._decoder = getattr(self._prompts.tokenizer, "backend_tokenizer", None)  # none: vLLM decodes
         self._prompt: list[int] | PromptError = []
         self._sampling: dict[str, Any] = {}
-        self._tag = ""
-        self._opening: dict[int, str] = {}  # of the requests on their way
+        self._tag, self._ids = "", False
+        self._asked: dict[int, tuple[str, bool]] = {}  # opening, and whether ids are wanted, of those on their way
         self._out = out
 
     def say(self, **answer: Any) -> None:
@@ -79,7 +79,7 @@ class Worker:
             self.say(number=number, failed=str(prompt), prompt_tokens=prompt.tokens)
             return
         params = self._params(seed=found["seed"], **self._sampling)
-        self._opening[number] = self._tag
+        self._asked[number] = self._tag, self._ids
         self._engine.add_request(str(number), {"prompt_token_ids": prompt}, params)
 
     def _turn_to(self, request: Request) -> None:
@@ -89,7 +89,7 @@ class Worker:
         except PromptError as error:
             self._prompt = error
             return
-        self._tag = self._prompts.opening(request)
+        self._tag, self._ids = self._prompts.opening(request), request.tokens
         sampling = request.sampling
         self._sampling = {
             "temperature": sampling.temperature,
@@ -115,14 +115,16 @@ class Worker:
                 continue
             (sample,) = output.outputs
             number = int(output.request_id)
+            opening, ids = self._asked.pop(number)
             self.say(
                 number=number,
-                text=self._opening.pop(number) + self._text(output.prompt_token_ids, sample),
+                text=opening + self._text(output.prompt_token_ids, sample),
                 finish="length" if sample.finish_reason == "length" else "stop",
                 prompt_tokens=len(output.prompt_token_ids),
                 tokens=len(sample.token_ids),
                 logprob=sample.cumulative_logprob,
                 top=self._top(sample) if isinstance(sample.logprobs, list) else None,
+                ids=list(sample.token_ids) if ids else None,
             )
         self._out.flush()
 
@@ -151,7 +153,8 @@ class Worker:
 def _request(found: dict[str, Any]) -> Request:
     sampling = Sampling(found["temperature"], found["top_p"], found["max_tokens"], tuple(found["stop"]))
     turns = tuple((role, content) for role, content in found["messages"])
-    return Request("", "", 0, turns, found["raw_text"], found["seed"], sampling, found.get("top_logprobs", 0))
+    top, ids = found.get("top_logprobs", 0), found.get("ids", False)
+    return Request("", "", 0, turns, found["raw_text"], found["seed"], sampling, top, ids)
 
 
 def serve(worker: Worker, lines: queue.SimpleQueue[bytes]) -> None:

@@ -86,6 +86,20 @@ def test_a_sample_follows_from_its_seed(engine):
     assert same >= len(rest) - 1  # another batch may round differently, once in a while
 
 
+def test_tokens_are_those_that_were_drawn(engine, nursery):
+    """The same as from the transformers engine, with its own decode loop; those of a stop string are among them."""
+    ways = ({}, {"max_tokens": 2}, {"stop": ("{",)})
+    for extra in ways:
+        asked = [dataclasses.replace(request(t.prompt, temperature=0.0, **extra), tokens=True) for t in TASKS[:6]]
+        theirs, ours = by_name(engine.generate(asked)), by_name(nursery.generate(asked))
+        alike = [key for key in theirs if theirs[key].response == ours[key].response]
+        assert len(alike) >= len(asked) - 1  # another batch may round differently, once in a while
+        assert all(theirs[key].tokens == ours[key].tokens for key in alike)
+        assert all(len(c.tokens) == c.response_tokens for c in theirs.values())
+    (silent,) = engine.generate([request(TASKS[0].prompt, temperature=0.0)])
+    assert silent.tokens is None
+
+
 def test_what_completions_say(engine):
     (stop,) = engine.generate([request(TASKS[0].prompt, temperature=0.0)])
     assert (stop.finish_reason, stop.engine, stop.recorded, stop.detail) == ("stop", "vllm", False, None)

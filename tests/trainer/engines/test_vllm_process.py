@@ -45,7 +45,7 @@ for count, line in enumerate(sys.stdin):
                 say(number=found["number"], failed="prompt_too_long: 9 tokens", prompt_tokens=9)
             else:
                 say(number=found["number"], text=found["messages"][0][1].upper(), finish="stop", prompt_tokens=3,
-                    tokens=2, logprob=-1.5)
+                    tokens=2, logprob=-1.5, ids=[7, 1] if found["ids"] else None)
         waiting = []
 """
 
@@ -191,6 +191,12 @@ def test_what_the_source_of_requests_raises_is_raised(engine):
 def test_a_log_probability_that_means_something_else_is_null(engine, sampling, known):
     (found,) = engine("in order", **sampling).generate(requests(1, **sampling))
     assert (found.logprob_sum is not None) == known
+
+
+def test_tokens_come_where_they_are_asked_for(engine):
+    plain, wanted = requests(2)
+    found = sorted(engine("in order").generate([plain, replace(wanted, tokens=True)]), key=lambda c: c.prompt_id)
+    assert [c.tokens for c in found] == [None, (7, 1)]
 
 
 def test_closing_twice_and_without_a_start():
