@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainer.engines.contract import Request, Sampling, sample_seed
+from trainer.engines.contract import THINK, THOUGHT, Request, Sampling, sample_seed
 from trainer.engines.prompts import PromptError
 from trainer.ppo.prompts import PpoError
 from verifiers.hybrid import Reward
@@ -112,7 +112,7 @@ class Sampler:
             context = []
         tokens = list(answer.tokens or ())
         if answer.tokens is None and answer.response is not None:
-            tokens = self._tokens(answer)
+            tokens = self._tokens(request, answer)
         failed = answer.finish_reason == "error" or not context or not tokens
         return Response(
             prompt,
@@ -125,9 +125,16 @@ class Sampler:
             answer.logprob_sum,
         )
 
-    def _tokens(self, answer: Completion) -> list[int]:
-        """Return the tokens of a text: perhaps others than were drawn, which the logged mismatch then shows."""
-        text = f"{answer.reasoning or ''}{answer.response}"
+    def _tokens(self, request: Request, answer: Completion) -> list[int]:
+        """Return the tokens of a text: perhaps others than were drawn, which the logged mismatch then shows.
+
+        A thought gets its tags again, which the engine took off; the first is the prompt's where its template opens it.
+        """
+        text = answer.response or ""
+        if answer.reasoning is not None:
+            opened = "" if self._encoder.opening(request) else THINK
+            cut = answer.finish_reason == "length" and not text
+            text = f"{opened}{answer.reasoning}{'' if cut else THOUGHT}{text}"
         found = list(self._encoder.tokenizer(text, add_special_tokens=False)["input_ids"])
         return [*found, self._end] if answer.finish_reason == "stop" else found
 

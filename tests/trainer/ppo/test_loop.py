@@ -322,6 +322,29 @@ def test_tokens_of_an_engine_that_tells_none_are_made_of_its_text():
     assert [r.tokens[-1] for r in again] == [r.tokens[-1] for r in drawn]
 
 
+@pytest.mark.parametrize(
+    ("response", "finish", "text"),
+    [
+        ("42", "stop", "<think>twice 21</think>42"),
+        ("", "length", "<think>twice 21"),
+        ("4", "length", "<think>twice 21</think>4"),
+    ],
+)
+def test_a_thought_is_learnt_with_the_tags_that_the_engine_took_off(response, finish, text):
+    models = Models(POLICY, training().settings)
+
+    class Thinking:
+        def generate(self, requests):
+            for one in models.engine.generate(requests):
+                yield replace(one, tokens=None, reasoning="twice 21", response=response, finish_reason=finish)
+
+    end = models.engine.tokenizer.eos_token_id
+    (found,) = Sampler(Thinking, models.engine.prompts, POLICY, end).draw(sums(1), 1, 0, "step", Counter())
+    assert found.text == response
+    assert (found.tokens[-1] == end) == (finish == "stop")
+    assert models.engine.tokenizer.decode(found.tokens, skip_special_tokens=True) == text
+
+
 def test_a_training_is_a_function_of_its_settings(tmp_path):
     one = train(training(steps=2), rules(), tmp_path / "one", silent)
     two = train(training(steps=2), rules(), tmp_path / "two", silent)
