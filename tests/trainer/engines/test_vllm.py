@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -174,7 +175,8 @@ def test_tempered_log_probabilities(nursery):
             logp = torch.log_softmax(logits[len(prompt) - 1 : -1].double() / 0.7, dim=-1)
             assert completion.logprob_sum == pytest.approx(logp[range(len(tokens)), tokens].sum().item(), abs=1e-2)
         process = engine._process
-        os.kill(process.pid, signal.SIGKILL)
+        os.kill(process.pid, signal.SIGSTOP)  # it lives when it is asked, and dies before it answers
+        threading.Timer(1.0, os.kill, (process.pid, signal.SIGKILL)).start()
         with pytest.raises(EngineError, match="ended with status -9"):
             list(engine.generate(requests))
         assert len(list(engine.generate(requests))) == 6  # it is started again
