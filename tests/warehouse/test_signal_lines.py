@@ -62,6 +62,7 @@ def test_samples_of_several_workers_are_counted_together(tmp_path):
         (line(reward=True), "bad_reward"),
         (line(reward=float("nan")), "bad_reward"),
         (line(reward=float("inf")), "bad_reward"),
+        (line(reward=10**400), "bad_reward"),
         (line(step=-1), "bad_step"),
         (line(step=1.5), "bad_step"),
         (line(sample=None), "bad_sample"),
