@@ -76,7 +76,7 @@ def train_policy(
 def _train(
     project: Project, release: Release, folder: Path, ppo: PpoSettings, told: Told
 ) -> tuple[Trained, list[Path]]:
-    from trainer.hybrid import hybrid_reward  # torch takes seconds to import
+    from trainer.hybrid import hybrid_reward, makers  # torch takes seconds to import
     from trainer.ppo.loop import train
     from trainer.ppo.plots import write_plots
     from trainer.ppo.prompts import read_prompts
@@ -90,7 +90,7 @@ def _train(
         about |= {"policy": settings.policy.model_dump(), "sources": sorted(reward.sources)}
         write_atomically(folder / "run.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
         machine = settings.engine if ppo.engine == "policy" else None
-        training = Training(prompts, release.release_id, ppo, settings.policy, machine)
+        training = Training(prompts, release.release_id, ppo, settings.policy, machine, makers(settings))
         done = train(training, reward, folder, told.line)
     return done, write_plots(folder)
 
