@@ -88,10 +88,13 @@ def _train(
         told.prompts(prompts)
         about = {"release": release.release_id, "arm": release.arm, "ppo": ppo.model_dump()}
         about |= {"policy": settings.policy.model_dump(), "sources": sorted(reward.sources)}
-        write_atomically(folder / "run.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+
+        def started() -> None:
+            write_atomically(folder / "run.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+
         machine = settings.engine if ppo.engine == "policy" else None
         training = Training(prompts, release.release_id, ppo, settings.policy, machine, makers(settings))
-        done = train(training, reward, folder, told.line)
+        done = train(training, reward, folder, told.line, started)
     return done, write_plots(folder)
 
 

@@ -85,6 +85,7 @@ def test_it_goes_on_where_it_was_and_refuses_other_settings(place, trained):
     assert (trained[1] / "metrics.jsonl").read_bytes() == before
     said = call(place, "train", "--resume", "--steps", "5", code=1)
     assert "holds a training with other settings, model or release, 4 steps far" in said
+    assert json.loads((trained[1] / "run.json").read_text())["ppo"]["steps"] == 4, "what is there was trained so"
 
 
 def test_a_release_of_another_version_and_one_that_is_not_there(place, trained, tmp_path):

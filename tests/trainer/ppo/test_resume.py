@@ -81,7 +81,7 @@ def test_a_finished_training_stays_as_it_is(unbroken, settings):
 
 def test_a_checkpoint_of_another_training_is_refused(unbroken, settings):
     with pytest.raises(PpoError, match="holds a training with other settings, model or release, 5 steps far"):
-        train(training(**settings | {"seed": 1}), rules(), unbroken, silent)
+        train(training(**settings | {"seed": 1}), rules(), unbroken, silent, started=pytest.fail)
 
 
 def test_a_training_with_another_judge_is_another_training():
