@@ -156,7 +156,8 @@ class _Bench:
 
         Raises:
             StageFailedError: the judge cannot be asked, or is fooled by canaries; nothing of the chunk is kept.
-            BudgetSpentError: the budget does not last for the chunk; what was judged of it is kept.
+            BudgetSpentError: the budget does not last for the chunk; what was judged of it is kept,
+                unless canaries speak against the judge.
         """
         found: list[Judgement] = []
         try:
@@ -165,6 +166,8 @@ class _Bench:
         except BudgetSpentError as error:
             if judge.counts.problem(judge.limits) is None:
                 self._writer.append("judgements", _with_tasks(found, tasks))
+            else:
+                found = []
             left = tasks.height - len(found)
             msg = f"{error}; {len(found):,} judgements of this chunk are kept, {left:,} of it are left for a later run"
             raise BudgetSpentError(msg) from None

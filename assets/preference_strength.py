@@ -28,6 +28,8 @@ def builds(project: Project, view: Snapshot, batch: str = CORPUS) -> list[Build]
     chosen = project.settings.strength
     policy = outcome_hash([chosen, project.settings.reward_model.combine])
     inputs = {"pair_rewards": scored.data_version}
+    # A pair of a file that own rollouts bear out has the same rewards as before, and a label that outranks them.
+    inputs |= {"/".join(c.key): c.data_version for c in view.of_stage("preference_pairs")}
     return [Build("preference_strength", batch, inputs, STAGE.code_version, policy)]
 
 

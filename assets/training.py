@@ -59,7 +59,8 @@ def train_policy(
         told: who hears of it.
 
     Raises:
-        PpoError: the release cannot be trained on, or a number in the training is none.
+        PpoError: the release cannot be trained on, a number in the training is none, an engine cannot be asked, or the
+            judge is fooled too often.
         TrainingBusyError: another process trains in the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,10 +77,12 @@ def train_policy(
 def _train(
     project: Project, release: Release, folder: Path, ppo: PpoSettings, told: Told
 ) -> tuple[Trained, list[Path]]:
-    from trainer.hybrid import hybrid_reward  # torch takes seconds to import
+    from trainer.engines import EngineError
+    from trainer.hybrid import hybrid_reward, makers  # torch takes seconds to import
+    from trainer.judge import CanaryError
     from trainer.ppo.loop import train
     from trainer.ppo.plots import write_plots
-    from trainer.ppo.prompts import read_prompts
+    from trainer.ppo.prompts import PpoError, read_prompts
     from trainer.ppo.training import Training
 
     settings = project.settings
@@ -88,10 +91,17 @@ def _train(
         told.prompts(prompts)
         about = {"release": release.release_id, "arm": release.arm, "ppo": ppo.model_dump()}
         about |= {"policy": settings.policy.model_dump(), "sources": sorted(reward.sources)}
-        write_atomically(folder / "run.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+
+        def started() -> None:
+            write_atomically(folder / "run.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+
         machine = settings.engine if ppo.engine == "policy" else None
-        training = Training(prompts, release.release_id, ppo, settings.policy, machine)
-        done = train(training, reward, folder, told.line)
+        training = Training(prompts, release.release_id, ppo, settings.policy, machine, makers(settings))
+        try:
+            done = train(training, reward, folder, told.line, started)
+        except (CanaryError, EngineError) as error:
+            msg = f"{error}; what was saved before is in {folder}"
+            raise PpoError(msg) from error
     return done, write_plots(folder)
 
 

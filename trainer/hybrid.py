@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from trainer.engines import load_engine
 from trainer.judge.scored import JudgeSource
-from trainer.judge.settings import judge_for, judge_policy, judged_sources
+from trainer.judge.settings import identity, judge_for, judge_policy, judged_sources
+from trainer.reward_models.about import member
 from verifiers import VerifierPool
 from verifiers.hybrid import REWARD_MODEL, RTV, HybridReward
 from verifiers.rtv import RuleVerifiers
+from warehouse.hashing import json_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +20,22 @@ if TYPE_CHECKING:
     from trainer.engines import Engine
     from verifiers.hybrid import Reward, Scorable
     from warehouse.settings import Settings
+
+
+def makers(settings: Settings) -> dict[str, str]:
+    """Return what names the judge of each source and the reward models: with another one rewards are others.
+
+    Loads no weights.
+
+    Raises:
+        ModelError: a model cannot be had.
+    """
+    found = {source: identity(settings.judge, source) for source in judged_sources(settings.judge)}
+    chosen = settings.reward_model
+    if chosen.models:
+        members = sorted(member(name).fingerprint for name in chosen.models)
+        found[REWARD_MODEL] = json_hash([members, chosen.combine, chosen.dtype, chosen.max_length])
+    return found
 
 
 @contextmanager

@@ -32,19 +32,24 @@ def keep_signals(store: Store, signals: pl.DataFrame, run_id: str = "") -> list[
 
     Raises:
         SchemaError: the columns are others.
-        ValueError: one training run names several releases.
+        ValueError: one training run names several releases, or another one than before.
     """
     ready = conform(TRAINING_SIGNALS, signals)
-    return [_keep(store, name, part, run_id) for name, part in _by_run(ready)]
+    parts = list(_by_run(ready))  # all are looked at before the first is kept
+    return [_keep(store, name, part, run_id) for name, part in parts]
 
 
 def _by_run(signals: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     for (name,), part in sorted(signals.partition_by("training_run_id", as_dict=True).items()):
-        releases = part["release_id"].unique().sort().to_list()
-        if len(releases) > 1:
-            msg = f"training run {name!r} names {len(releases)} releases: {', '.join(map(str, releases[:3]))}"
-            raise ValueError(msg)
+        _check_release(str(name), part)
         yield str(name), part
+
+
+def _check_release(name: str, rows: pl.DataFrame) -> None:
+    releases = rows["release_id"].unique().sort().to_list()
+    if len(releases) > 1:
+        msg = f"training run {name!r} names {len(releases)} releases: {', '.join(map(str, releases[:3]))}"
+        raise ValueError(msg)
 
 
 def _keep(store: Store, name: str, part: pl.DataFrame, run_id: str) -> Commit:
@@ -52,7 +57,9 @@ def _keep(store: Store, name: str, part: pl.DataFrame, run_id: str) -> Commit:
         view = store.snapshot()
         known = view.commit(STAGE, CORPUS, name)
         old = [] if known is None else [view.scan_builds(STAGE, [known]).select(list(part.columns)).collect()]
-        rows = pl.concat([*old, part]).unique(_KEY, keep="last").sort(_KEY)
+        rows = pl.concat([*old, part])
+        _check_release(name, rows)
+        rows = rows.unique(_KEY, keep="last").sort(_KEY)
         build = Build(STAGE, CORPUS, {"content": frame_hash(rows)}, _VERSION, "", variant=name)
         writer = store.writer(build, run_id, view)
         if writer.committed and writer.previous is not None:

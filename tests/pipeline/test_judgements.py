@@ -17,6 +17,7 @@ from assets.stages import Run, materialise
 from tests.pipeline import harness
 from trainer.hybrid import hybrid_reward
 from trainer.judge.settings import identity
+from verifiers.genrm.canaries import CanaryCounts
 from verifiers.hybrid import Scorable
 
 if TYPE_CHECKING:
@@ -196,6 +197,14 @@ def test_a_budget_ends_judging_and_the_next_run_goes_on(
     limit = {"budget": {"max_tokens": round(cost * 0.6)}, "judge": {"chunk_rows": 4}}
     corpus = corpus_of(tmp_path / "corpus", judge_folder, **limit)
     monkeypatch.setenv("PREPPO_CONFIG", str(corpus.config))
+    with monkeypatch.context() as fooled:
+        fooled.setattr(CanaryCounts, "problem", lambda *_: "it is fooled")
+        fooled.setenv("PREPPO_HOME", str(tmp_path / "third"))
+        few = corpus_of(tmp_path / "corpus", judge_folder, budget={"max_tokens": round(cost * 0.1)})
+        project, report = harness.run_here(few, tmp_path / "third")
+        assert report.spent and "; 0 judgements of this chunk are kept" in report.failures[0]
+        assert project.store.stored("judgements").collect().is_empty()
+    corpus = corpus_of(tmp_path / "corpus", judge_folder, **limit)
     project, report = harness.run_here(corpus, other)
     assert report.spent and "judgements of this chunk are kept" in report.failures[0]
     some = project.store.stored("judgements").collect()

@@ -129,6 +129,23 @@ def test_own_rollouts_and_votes_go_where_nobody_wants_them(tmp_path: Path, home:
     assert cleaned["votes"].null_count() == cleaned.height
 
 
+def test_a_label_of_a_file_that_own_rollouts_bear_out_is_treated_no_more(
+    tmp_path: Path, home: Path, model: Path
+) -> None:
+    folder = tmp_path / "corpus"
+    same = [{"q": f"What is {n} + 1?", "a": f"\\boxed{{{n + 1}}}", "b": f"\\boxed{{{n}}}"} for n in range(6)]
+    harness.write_lines(folder / "pairs.jsonl", same)
+    corpus = corpus_of(folder, [str(model)], strength={"weakest": 1.0})
+    rollouts = (folder / "rollouts.jsonl").read_text()
+    harness.write_lines(folder / "rollouts.jsonl", [{"q": r["q"], "r": r["a"]} for r in same])
+    first = query(run(corpus, home), "FROM cleaned_preferences")
+    assert set(first["origin"]) == {"short"} and set(first["treatment"]) != {"keep"}
+    (folder / "rollouts.jsonl").write_text(rollouts)
+    second = query(run(corpus, home), "FROM preferences JOIN preference_strength USING (pair_id)")
+    assert second.filter(pl.col("origin") == "own_rollouts").height == 6
+    assert second["pair_id"].n_unique() == 6 and set(second["treatment"]) == {"keep"}
+
+
 def test_a_run_that_broke_off_scores_what_is_left_and_a_text_once(
     tmp_path: Path, home: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

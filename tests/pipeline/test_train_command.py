@@ -10,7 +10,10 @@ from click.testing import CliRunner
 from assets.policy_asset import train_on_release
 from assets.resources import PreppoResource
 from pipeline.cli import main
+from trainer.engines import EngineError
+from trainer.judge import CanaryError
 from trainer.nursery.practice import write_practice
+from verifiers.hybrid import HybridReward
 from warehouse.home import Home
 from warehouse.releases import load_release
 from warehouse.schemas import TRAINING_SIGNALS
@@ -85,6 +88,17 @@ def test_it_goes_on_where_it_was_and_refuses_other_settings(place, trained):
     assert (trained[1] / "metrics.jsonl").read_bytes() == before
     said = call(place, "train", "--resume", "--steps", "5", code=1)
     assert "holds a training with other settings, model or release, 4 steps far" in said
+    assert json.loads((trained[1] / "run.json").read_text())["ppo"]["steps"] == 4, "what is there was trained so"
+
+
+@pytest.mark.parametrize("error", [EngineError("no server answers"), CanaryError("the judge is fooled", None, (), ())])
+def test_a_judge_that_cannot_be_asked_or_is_fooled_is_one_line(place, trained, tmp_path, monkeypatch, error):
+    def score(*_):
+        raise error
+
+    monkeypatch.setattr(HybridReward, "score", score)
+    said = call(place, "train", "--out", str(tmp_path / "x"), code=1)
+    assert f"preppo: {error}; what was saved before is in {tmp_path / 'x'}" in said
 
 
 def test_a_release_of_another_version_and_one_that_is_not_there(place, trained, tmp_path):

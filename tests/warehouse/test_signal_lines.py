@@ -21,6 +21,10 @@ def line(**more):
     return json.dumps(found | more)
 
 
+def two_releases():
+    return line(training_run_id="x"), line(training_run_id="x", sample=1, release_id="d" * 32)
+
+
 def write(tmp_path, *lines, name="signals.jsonl"):
     file = tmp_path / name
     file.write_text("\n".join(lines) + "\n")
@@ -62,6 +66,7 @@ def test_samples_of_several_workers_are_counted_together(tmp_path):
         (line(reward=True), "bad_reward"),
         (line(reward=float("nan")), "bad_reward"),
         (line(reward=float("inf")), "bad_reward"),
+        (line(reward=10**400), "bad_reward"),
         (line(step=-1), "bad_step"),
         (line(step=1.5), "bad_step"),
         (line(sample=None), "bad_sample"),
@@ -105,10 +110,16 @@ def test_into_the_table_and_again(tmp_path):
     assert sorted(rows.select("training_run_id", "step", "sample").rows()) == [
         ("run-1", 0, 0), ("run-1", 0, 1), ("run-1", 1, 0), ("run-2", 0, 0),
     ]  # fmt: skip
-    two = read_signals(
-        [write(tmp_path, line(training_run_id="x"), line(training_run_id="x", sample=1, release_id="d" * 32))]
-    )
+    two = read_signals([write(tmp_path, *two_releases())])
     with pytest.raises(SignalsError, match=r"'x' names 2 releases: .*a PREPPO_TRAINING_RUN_ID of its own"):
         import_signals(store, two)
+    other = read_signals([write(tmp_path, line(step=2, release_id="d" * 32))])
+    with pytest.raises(SignalsError, match=r"'run-1' names 2 releases"):
+        import_signals(store, other)
+    assert len(store.ledger.read()) == commits + 1
+    some = read_signals([write(tmp_path, line(training_run_id="a"), *two_releases())])
+    with pytest.raises(SignalsError, match="'x' names 2 releases"):
+        import_signals(store, some)
+    assert len(store.ledger.read()) == commits + 1
     with pytest.raises(SignalsError, match="no line is a signal of a training"):
         import_signals(store, read_signals([write(tmp_path, "{oops")]))

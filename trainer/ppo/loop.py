@@ -28,12 +28,19 @@ from trainer.ppo.training import Told, Trained, Training
 from trainer.ppo.update import next_coefficient
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from verifiers.hybrid import HybridReward
 
 
-def train(training: Training, reward: HybridReward, folder: Path, told: Told) -> Trained:
+def train(
+    training: Training,
+    reward: HybridReward,
+    folder: Path,
+    told: Told,
+    started: Callable[[], None] = lambda: None,
+) -> Trained:
     """Train, going on from the checkpoint in `folder` where there is one.
 
     Args:
@@ -41,6 +48,7 @@ def train(training: Training, reward: HybridReward, folder: Path, told: Told) ->
         reward: that scores responses.
         folder: of this training alone; made where it is missing.
         told: is told of every step and evaluation.
+        started: is called once the folder is known to hold no other training.
 
     Raises:
         PpoError: the training cannot start, or a number in it is none.
@@ -48,10 +56,12 @@ def train(training: Training, reward: HybridReward, folder: Path, told: Told) ->
     """
     models = Models(training.policy, training.settings)
     with models.threads():
-        return _train(training, reward, models, folder, told)
+        return _train(training, reward, models, folder, told, started)
 
 
-def _train(training: Training, reward: HybridReward, models: Models, folder: Path, told: Told) -> Trained:
+def _train(
+    training: Training, reward: HybridReward, models: Models, folder: Path, told: Told, started: Callable[[], None]
+) -> Trained:
     settings = training.settings
     folder.mkdir(parents=True, exist_ok=True)
     phases = plan_phases(training.prompts.train, settings.steps)
@@ -59,6 +69,7 @@ def _train(training: Training, reward: HybridReward, models: Models, folder: Pat
     identity = training.identity(reward, models.engine.fingerprint)
     names = training.names(identity, models.engine)
     state = checkpoint.resume(folder, identity, models, learner)
+    started()
     record = Record(folder, None if state is None else state.step)
     drawing = Drawing(models, training.policy, training.machine, folder / "current")
     sampler = Sampler(drawing, models.engine.prompts, training.policy, int(models.engine.tokenizer.eos_token_id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trainer.engines.contract import policy_id, sampling_of
@@ -30,6 +30,7 @@ class Training:
         settings: `[ppo]`.
         policy: `[policy]`: the model that learns, and how it samples.
         machine: `[engine]`, of an engine of its own (`ppo.engine = "policy"`); None: the weights in training generate.
+        makers: who judges and models rewards, by source, see `trainer.hybrid.makers`.
     """
 
     prompts: Prompts
@@ -37,13 +38,15 @@ class Training:
     settings: PpoSettings
     policy: PolicySettings
     machine: EngineSettings | None = None
+    makers: dict[str, str] = field(default_factory=dict)
 
     def identity(self, reward: HybridReward, fingerprint: str) -> str:
         """Return the hash of everything that decides a training; how often it is saved does not."""
         settings = self.settings.model_dump(exclude={"checkpoint_every"})
         policy = self.policy.model_dump(include={"temperature", "max_tokens", "stop", "system_prompt"})
         rows = [p.prompt_id for part in (self.prompts.train, self.prompts.heldout) for p in part]
-        return json_hash(["ppo", self.release_id, rows, fingerprint, settings, policy, sorted(reward.sources)])
+        decides = [self.release_id, rows, fingerprint, settings, policy, sorted(reward.sources)]
+        return json_hash(["ppo", *decides, *([self.makers] if self.makers else [])])
 
     def names(self, identity: str, engine: TransformersEngine) -> dict[str, str]:
         """Return what every training signal names: the run, the release, and the policy that it began with."""

@@ -16,7 +16,7 @@ from trainer.reward_models.model import save_reward_model
 from trainer.reward_models.recipes import recipe_of
 from trainer.reward_models.report import hold_out, training_report
 from trainer.reward_models.settings import TrainSettings
-from trainer.reward_models.training import MetaGroups, train
+from trainer.reward_models.training import MetaGroups, meta_hash, train
 from warehouse.hashing import json_hash, text_hash
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def train_members(
     for member in range(chosen.members):
         own = replace(settings, seed=settings.seed + member)
         place = folder if chosen.members == 1 else folder / f"member-{member}"
-        identity = _identity(recipe, own, chosen.trunk, learnt, held)
+        identity = _identity(recipe, own, chosen.trunk, (learnt, held), meta if recipe.meta_rate > 0 else ())
         if (place / ABOUT).is_file():
             made.append(Made(place, _report_of(place, identity)))
             continue
@@ -106,10 +106,12 @@ def train_members(
     return made
 
 
-def _identity(recipe: Recipe, settings: TrainSettings, trunk: str, learnt: Sequence[Pair], held: Sequence[Pair]) -> str:
-    """Return what names all that decides a member and its report."""
-    pairs = [[(p.pair_id, text_hash(p.chosen, p.rejected), p.strength, p.target) for p in ps] for ps in (learnt, held)]
-    return json_hash([asdict(recipe), asdict(settings), fingerprint(find_model(trunk)), pairs])
+def _identity(
+    recipe: Recipe, settings: TrainSettings, trunk: str, sets: Sequence[Sequence[Pair]], meta: MetaGroups
+) -> str:
+    """Return what names all that decides a member and its report: the pairs to learn and to report on among it."""
+    pairs = [[(p.pair_id, text_hash(p.chosen, p.rejected), p.strength, p.target) for p in ps] for ps in sets]
+    return json_hash([asdict(recipe), asdict(settings), fingerprint(find_model(trunk)), pairs, *meta_hash(meta)])
 
 
 def _report_of(place: Path, identity: str) -> dict[str, Any]:

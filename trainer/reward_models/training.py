@@ -121,7 +121,8 @@ def train(
         msg = f"none of {len(pairs)} pairs can be learnt from: {excluded}"
         raise TrainingError(msg)
     names = [(p.pair.pair_id, p.pair.target, p.pair.strength, p.chosen.tokens, p.rejected.tokens) for p in usable]
-    identity = json_hash([asdict(recipe), asdict(settings), fingerprint(source), names])
+    decides = [asdict(recipe), asdict(settings), fingerprint(source), names]
+    identity = json_hash([*decides, *meta_hash(meta)])
     run = _Run(network, recipe, settings, tokenizer, usable, folder, identity, told, cache)
     _tune(network, settings)
     done = Trained(network, tokenizer, encoder, usable, excluded)
@@ -130,6 +131,11 @@ def train(
         run.second_stage(done)
     network.eval()
     return done
+
+
+def meta_hash(meta: MetaGroups) -> list[str]:
+    """Return what names unlabelled responses, nothing where there are none."""
+    return [json_hash([[list(messages), list(responses)] for messages, responses in meta])] if meta else []
 
 
 def _refuse(recipe: Recipe, settings: TrainSettings, meta: MetaGroups) -> None:

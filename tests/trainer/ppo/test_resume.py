@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
 from tests.conftest import REPOSITORY
 from tests.trainer.ppo.world import rules, silent, training
+from trainer.hybrid import makers
 from trainer.ppo.checkpoint import CHECKPOINT, peek
 from trainer.ppo.loop import train
 from trainer.ppo.prompts import PpoError
 from trainer.ppo.record import METRICS
+from warehouse.settings import Settings
 
 SAME = ("metrics.jsonl", "signals.jsonl", "heldout.jsonl", "signals.parquet", "policy/model.safetensors",
         "best/model.safetensors")  # fmt: skip
@@ -78,7 +81,17 @@ def test_a_finished_training_stays_as_it_is(unbroken, settings):
 
 def test_a_checkpoint_of_another_training_is_refused(unbroken, settings):
     with pytest.raises(PpoError, match="holds a training with other settings, model or release, 5 steps far"):
-        train(training(**settings | {"seed": 1}), rules(), unbroken, silent)
+        train(training(**settings | {"seed": 1}), rules(), unbroken, silent, started=pytest.fail)
+
+
+def test_a_training_with_another_judge_is_another_training():
+    judge = {"model": "nursery", "against": ["rubric"]}
+    plain, judged, other = (
+        Settings.model_validate({"judge": j}) for j in ({}, judge, judge | {"temperature": 0.5})
+    )  # fmt: skip
+    assert makers(plain) == {}
+    named = [replace(training(), makers=makers(s)).identity(rules(), "model") for s in (plain, judged, other)]
+    assert len(set(named)) == 3 and named[0] == training().identity(rules(), "model")
 
 
 def test_how_often_it_is_saved_changes_nothing(tmp_path, unbroken, settings):

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from trainer.engines.weights import NURSERY, ModelError
-from trainer.reward_models import loop
+from trainer.reward_models import entry, loop
 from trainer.reward_models.ensemble import train_members, votes
 from trainer.reward_models.features import TrunkCache
 from trainer.reward_models.loop import CHECKPOINT, TrainingError
@@ -29,6 +29,7 @@ from trainer.reward_models.recipes import RECIPES, recipe_of
 from trainer.reward_models.settings import TrainSettings
 from trainer.reward_models.training import Trained, train
 from warehouse.curation.strength import Rule, strength
+from warehouse.settings import RewardTrainingSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,6 +145,16 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(
     # Another training in the same folder does not take up this one's checkpoint.
     other = train(style(24, 5), "nursery", recipe, settings, tmp_path, meta=meta)
     assert len(other.losses) == len(whole.losses)
+
+
+def test_other_unlabelled_responses_make_another_model(tmp_path: Path) -> None:
+    asked = {"recipe": "metarm", "tune": "frozen", "epochs": 1, "max_length": 64, "device": "cpu"}
+    chosen = RewardTrainingSettings.model_validate(asked)
+    first, other = ([((("user", "Tell me."),), ["One.", end])] for end in ("Two!", "Go."))
+    [made] = entry.train_members(style(16, 6), chosen, tmp_path, meta=first)
+    assert entry.train_members(style(16, 6), chosen, tmp_path, meta=first) == [made]
+    with pytest.raises(ValueError, match="of other pairs or settings"):
+        entry.train_members(style(16, 6), chosen, tmp_path, meta=other)
 
 
 def test_accumulation_changes_nothing_but_the_order_of_sums() -> None:
