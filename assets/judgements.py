@@ -111,7 +111,8 @@ class _Bench:
         rollouts = self._rows("rollouts").filter(pl.col("role") == "scored")
         keys = rollouts.join(prompts.lazy(), on="prompt_id", how="semi").select(KEY)
         if source == GENRM_BEST_OF_N:
-            keys = keys.join(self._rows("references").select("prompt_id"), on="prompt_id", how="semi")
+            chosen = self._rows("references").filter(pl.col("kind") == "best_of_n")
+            keys = keys.join(chosen.select("prompt_id"), on="prompt_id", how="semi")
         return keys.collect().sort(KEY)
 
     def _tasks(self, source: str, keys: pl.DataFrame, by: str) -> pl.DataFrame:

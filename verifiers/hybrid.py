@@ -36,6 +36,8 @@ class Scorable:
         ground_truth: JSON text in the form of the verifier, or None.
         reference: the best-of-N response that a judge or a reward model compares with, or None.
         raw_text: the exact prefix of a completion task, or None.
+        reference_wanted: reference samples were asked for, whether or not one could be chosen. Where none could, no
+            weaker source stands in for the comparison.
     """
 
     prompt_id: str
@@ -47,6 +49,7 @@ class Scorable:
     ground_truth: str | None = None
     reference: str | None = None
     raw_text: str | None = None
+    reference_wanted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def route(
     Args:
         verifier: of the prompt.
         ground_truth: of the prompt.
-        has_reference: there are reference samples, of which the best is what a judge compares with.
+        has_reference: reference samples were asked for, of which the best is what a judge compares with.
         has_recorded_score: the user's imported rollouts bring scores.
         available: the sources that are configured.
     """
@@ -102,6 +105,14 @@ def route(
         REWARD_MODEL: True,
     }
     return next((source for source in SOURCES if applies[source] and source in available), None)
+
+
+def compared_with(reference: str | None, kind: str | None) -> tuple[str | None, bool]:
+    """Return `reference` and `reference_wanted` of a `Scorable`, from `reference` and `reference_kind` of a release row.
+
+    A prompt with a ground truth has that as its reference in a release; it is compared with as `ground_truth`.
+    """
+    return (reference if kind == "best_of_n" else None), kind in ("best_of_n", "none_chosen")
 
 
 class HybridReward:
@@ -120,8 +131,8 @@ class HybridReward:
 
     def source_of(self, item: Scorable) -> str | None:
         """Return the source that rewards a response, from its prompt alone."""
-        found = item.reference is not None
-        return route(item.verifier, item.ground_truth, has_reference=found, available=self.sources)
+        wanted = item.reference_wanted or item.reference is not None
+        return route(item.verifier, item.ground_truth, has_reference=wanted, available=self.sources)
 
     def score(self, items: Sequence[Scorable]) -> list[Reward]:
         """Return one reward a response, in the order of the responses.

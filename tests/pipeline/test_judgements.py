@@ -1,7 +1,8 @@
 """Prompts without a rule verifier, judged by a real, if small, judge: from imported rollouts to rewards.
 
 The judge knows sums from 3 + 0 to 3 + 3. Two of them have a ground truth that no verifier checks; two have none, and
-are compared with a reference sample. A question of another kind has neither, and goes to the reward model.
+are compared with a reference sample. A question of another kind has neither, and goes to the reward model. The
+reference sample of one more was cut off: nothing rewards responses to it, for nothing weaker stands in.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tests.pipeline import harness
 from trainer.hybrid import hybrid_reward
 from trainer.judge.settings import identity
 from verifiers.genrm.canaries import CanaryCounts
-from verifiers.hybrid import Scorable
+from verifiers.hybrid import Scorable, compared_with
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,17 +31,19 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 WITH_GOLD, OPEN = ("3 + 0?", "3 + 1?"), ("3 + 2?", "3 + 3?")
 GOLDS = {"3 + 0?": 3, "3 + 1?": 4, "3 + 2?": 5, "3 + 3?": 6}
 OTHER = "Tell me about the sun in one sentence."
+LOST = "Tell me about the moon in one sentence."
 
 
 def corpus_of(folder: Path, weights: Path, **changes: object) -> harness.Corpus:
     corpus = harness.Corpus(folder)
     rows = [{"q": q, "a": str(GOLDS[q]) if q in WITH_GOLD else None} for q in GOLDS]
-    harness.write_lines(folder / "sums.jsonl", [*rows, {"q": OTHER, "a": None}])
+    harness.write_lines(folder / "sums.jsonl", [*rows, *({"q": q, "a": None} for q in (OTHER, LOST))])
     rollouts = [
         {"q": q, "r": str(GOLDS[q] + off), "f": "stop"} for q in GOLDS for off in (0, 1, -1, 3, -3)
     ] + [{"q": q, "r": "", "f": "stop"} for q in GOLDS]  # fmt: skip
     rollouts += [{"q": q, "r": str(GOLDS[q]), "f": "length"} for q in GOLDS]
     rollouts += [{"q": q, "r": str(GOLDS[q]), "f": "stop"} for q in GOLDS]  # the last: a reference sample
+    rollouts += [{"q": LOST, "r": "The moon is", "f": f} for f in ("stop", "stop", "length")]
     harness.write_lines(folder / "rollouts.jsonl", rollouts)
     others = [{"q": OTHER, "r": f"The sun is {w}.", "f": "stop"} for w in ("hot", "a star", "big")]
     harness.write_lines(folder / "others.jsonl", others)
@@ -94,20 +97,21 @@ def test_the_hybrid_reward_is_what_the_tables_have(
     rewards, judged = by_question(view, "rewards"), by_question(view, "judgements")
     assert {q for q, _ in judged} == set(GOLDS), "the judge is asked about what it can compare, and nothing else"
     for (question, _), row in rewards.items():
-        wanted = "genrm_ground_truth" if question in WITH_GOLD else "genrm_best_of_n"
-        assert row["source"] == (wanted if question in GOLDS else "reward_model")
+        wanted = {q: "genrm_ground_truth" for q in WITH_GOLD} | {OTHER: "reward_model"}
+        assert row["source"] == wanted.get(question, "genrm_best_of_n")
     for question in GOLDS:
         right, near, far = (judged[question, n]["score"] for n in (0, 1, 3))
         assert right == pytest.approx(0.5, abs=0.15), "as good as the reference"
         assert right > near > far  # type: ignore[operator]
     statuses = {row["status"] for row in rewards.values()}
-    assert statuses == {"judged", "not_an_answer", "truncated", "scored"}
-    assert all((row["reward"] is None) == (row["status"] == "truncated") for row in rewards.values())
+    assert statuses == {"judged", "not_an_answer", "truncated", "scored", "no_reference"}
+    assert {q for (q, _), row in rewards.items() if row["status"] == "no_reference"} == {LOST}
+    undecided = ("truncated", "no_reference")
+    assert all((row["reward"] is None) == (row["status"] in undecided) for row in rewards.values())
 
     prompts = {r["prompt_id"]: r for r in view.scan("prompts").collect().to_dicts()}
     references = {
-        r["prompt_id"]: r["text"]
-        for r in view.scan("references").filter(pl.col("kind") == "best_of_n").collect().to_dicts()
+        r["prompt_id"]: compared_with(r["text"], r["kind"]) for r in view.scan("references").collect().to_dicts()
     }
     scored = view.scan("rollouts").filter(pl.col("role") == "scored").sort("prompt_id", "sample").collect()
     items = [
@@ -115,9 +119,10 @@ def test_the_hybrid_reward_is_what_the_tables_have(
             r["prompt_id"], r["sample"],
             tuple((m["role"], m["content"]) for m in prompts[r["prompt_id"]]["messages"]),
             r["response"], r["finish_reason"], prompts[r["prompt_id"]]["verifier"],
-            prompts[r["prompt_id"]]["ground_truth"], references.get(r["prompt_id"]),
+            prompts[r["prompt_id"]]["ground_truth"], reference, None, wanted,
         )
         for r in scored.to_dicts()
+        for reference, wanted in [references.get(r["prompt_id"], (None, False))]
     ]  # fmt: skip
     project = corpus_project(corpus, home)
     with hybrid_reward(project.settings, workers=1) as hybrid:

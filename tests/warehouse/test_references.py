@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from warehouse.curation.references import references
 from warehouse.schemas import REFERENCES, conform
 
-A, B, C, D = (letter * 32 for letter in "abcd")
+A, B, C, D, E = (letter * 32 for letter in "abcde")
 ROLLOUTS = {
     "prompt_id": pl.String,
     "role": pl.String,
@@ -30,7 +30,7 @@ def refer(prompts, samples):
 
 def test_by_hand():
     got = refer(
-        [(A, '"7"'), (B, None), (C, None), (D, None)],
+        [(A, '"7"'), (B, None), (C, None), (D, None), (E, None)],
         [
             (A, "reference", 0, "unused", "stop", 9.0),
             (B, "scored", 0, "would judge itself", "stop", 9.0),
@@ -41,6 +41,8 @@ def test_by_hand():
             (B, "reference", 4, "not scored", "stop", None),
             (C, "reference", 7, "the only one", None, -3.0),
             (D, "scored", 0, "no candidates", "stop", 1.0),
+            (E, "reference", 0, "cut off", "length", 1.0),
+            (E, "reference", 1, "not scored", "stop", None),
         ],
     )
     conform(REFERENCES, got)
@@ -48,6 +50,7 @@ def test_by_hand():
         (A, "ground_truth", None, '"7"', None, None),
         (B, "best_of_n", 1, "best", 0.5, 0.0),
         (C, "best_of_n", 7, "the only one", -3.0, None),
+        (E, "none_chosen", None, None, None, None),
     ]
 
 
@@ -74,5 +77,7 @@ def test_against_plain_python(prompts, seed):
         if ranked:
             margin = round(ranked[1][0] - ranked[0][0], 6) if len(ranked) > 1 else None
             expected.append((prompt, "best_of_n", ranked[0][1], f"text {ranked[0][1]}", 0.0 - ranked[0][0], margin))
+        elif rewards:
+            expected.append((prompt, "none_chosen", None, None, None, None))
     shuffled = pl.Series(range(len(samples))).sample(fraction=1, shuffle=True, seed=seed)
     assert refer([(p, None) for p in ids], [samples[i] for i in shuffled]).rows() == expected

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from verifiers.hybrid import route
+from verifiers.hybrid import GENRM_BEST_OF_N, compared_with, route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -126,7 +126,11 @@ def task_json(row: Mapping[str, Any], split: str) -> str:
     prompts, whose scores are no training signals.
     """
     task: dict[str, Any] = {"prompt_id": row["prompt_id"]}
-    task |= {k: row[k] for k in ("verifier", "ground_truth", "reference", "raw_text") if row[k] is not None}
+    reference, wanted = compared_with(row["reference"], row["reference_kind"])
+    told = {k: row[k] for k in ("verifier", "ground_truth", "raw_text")} | {"reference": reference}
+    task |= {k: v for k, v in told.items() if v is not None}
+    if wanted and reference is None:
+        task["reference_wanted"] = True
     task["messages"] = [[turn["role"], turn["content"]] for turn in row["messages"] or []]
     if split != "train":
         task["split"] = split
@@ -134,9 +138,15 @@ def task_json(row: Mapping[str, Any], split: str) -> str:
 
 
 def source_of(row: Mapping[str, Any], available: Collection[str]) -> str | None:
-    """Return the source that rewards responses to a row's prompt, or None."""
-    has_reference = row["reference"] is not None
-    return route(row["verifier"], row["ground_truth"], has_reference=has_reference, available=available)
+    """Return the source that rewards responses to a row's prompt, or None; one that has nothing to compare with counts not.
+
+    Args:
+        row: with verifier, ground_truth (any text or null), reference_kind.
+        available: the sources that can be asked.
+    """
+    _, wanted = compared_with(None, row["reference_kind"])
+    found = route(row["verifier"], row["ground_truth"], has_reference=wanted, available=available)
+    return None if found == GENRM_BEST_OF_N and row["reference_kind"] == "none_chosen" else found
 
 
 def compact(value: Any) -> str:

@@ -210,6 +210,7 @@ def _in_process(tasks: list[dict[str, Any]], responses: list[str | None], reason
             task.get("ground_truth"),
             task.get("reference"),
             task.get("raw_text"),
+            task.get("reference_wanted", False),
         )
         for number, (task, response, reason) in enumerate(zip(tasks, responses, reasons, strict=True))
     ]

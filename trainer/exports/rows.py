@@ -132,7 +132,7 @@ def _census(release: Release, split: str, sources: Collection[str], options: Opt
     case = {
         "verifier": pl.col("verifier"),
         "ground_truth": pl.when(pl.col("ground_truth").is_not_null()).then(pl.lit("")),
-        "reference": pl.when(pl.col("reference").is_not_null()).then(pl.lit("")),
+        "reference_kind": pl.col("reference_kind"),
         "reward_source": pl.col("reward_source"),
         "raw": pl.col("raw_text").is_not_null(),
         "tools": pl.col("tools").is_not_null(),

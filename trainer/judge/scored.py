@@ -47,10 +47,18 @@ class JudgeSource:
             JudgeError: the judge cannot be asked.
             CanaryError: the judge is fooled too often.
         """
-        return [self._reward(j) for j in self._judge.judge([comparison(item, self._source) for item in items])]
+        lost = [i for i in items if self._source == GENRM_BEST_OF_N and i.reference is None]
+        told = [i for i in items if i not in lost] if lost else items
+        found = [self._reward(j) for j in self._judge.judge([comparison(item, self._source) for item in told])]
+        return found + [_without_reference(i, self._source) for i in lost]
 
     def _reward(self, judgement: Judgement) -> Reward:
         by = reward_id(judgement.judge, judgement.template)
         where = (judgement.prompt_id, judgement.sample)
         status, detail = judgement.status.value, judgement.detail
         return Reward(*where, judgement.score, self._source, by, status, detail, judgement.score)
+
+
+def _without_reference(item: Scorable, source: str) -> Reward:
+    detail = "no_reference: no best of N could be chosen among the reference samples"
+    return Reward(item.prompt_id, item.sample, None, source, None, "no_reference", detail)

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from verifiers.hybrid import Scorable
+from verifiers.hybrid import GENRM_BEST_OF_N, Scorable, compared_with
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from warehouse.releases import Release
 
 FORMAT = 1  # of a release's manifest
-_COLUMNS = ["prompt_id", "messages", "raw_text", "domain", "verifier", "ground_truth", "reference"]
+_COLUMNS = ["prompt_id", "messages", "raw_text", "domain", "verifier", "ground_truth", "reference", "reference_kind"]
 
 
 class PpoError(RuntimeError):
@@ -26,7 +26,7 @@ class PpoError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One row of a release; see `warehouse.release_rows.ROWS`. `phase` is empty for a held-out prompt."""
+    """One row of a release as the hybrid reward takes it; `phase` is empty for a held-out prompt."""
 
     prompt_id: str
     messages: tuple[tuple[str, str], ...]
@@ -36,6 +36,7 @@ class Prompt:
     ground_truth: str | None
     reference: str | None
     phase: str = ""
+    reference_wanted: bool = False
 
     def answered(self, sample: int, response: str | None, finish_reason: str) -> Scorable:
         """Return a response to this prompt, as the hybrid reward takes it."""
@@ -49,6 +50,7 @@ class Prompt:
             self.ground_truth,
             self.reference,
             self.raw_text,
+            self.reference_wanted,
         )
 
 
@@ -112,7 +114,9 @@ def _prompts(rows: pl.DataFrame) -> list[Prompt]:
     found = []
     for row in rows.iter_rows(named=True):
         turns = tuple((m["role"], m["content"]) for m in row.pop("messages") or [])
-        found.append(Prompt(messages=turns, **row | {"domain": row["domain"] or "none"}))
+        reference, wanted = compared_with(row.pop("reference"), row.pop("reference_kind"))
+        row |= {"domain": row["domain"] or "none", "reference": reference, "reference_wanted": wanted}
+        found.append(Prompt(messages=turns, **row))
     return found
 
 
@@ -120,9 +124,12 @@ def _rewarded(prompts: Sequence[Prompt], reward: HybridReward, left_out: Counter
     """Return the prompts that some source rewards, and count the others by domain and verifier."""
     kept = []
     for prompt in prompts:
-        if reward.source_of(prompt.answered(0, "", "stop")) is None:
+        source = reward.source_of(prompt.answered(0, "", "stop"))
+        if source is None:
             named = f"verifier {prompt.verifier}" if prompt.verifier else "no verifier"
             left_out[f"domain {prompt.domain}, {named}"] += 1
+        elif source == GENRM_BEST_OF_N and prompt.reference is None:
+            left_out[f"domain {prompt.domain}, no best of N among its reference samples"] += 1
         else:
             kept.append(prompt)
     return kept

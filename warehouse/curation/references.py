@@ -18,7 +18,9 @@ def references(prompts: pl.LazyFrame, rollouts: pl.LazyFrame, rewards: pl.LazyFr
 
     A prompt with a gold has its gold as reference. Else the best of the role "reference" samples by reward (ties: the
     lowest sample) is taken; a scored sample never is, or best-of-N would judge itself. Samples that were cut off,
-    failed or have no reward cannot win. `margin_to_second` is null with one candidate.
+    failed or have no reward cannot win. `margin_to_second` is null with one candidate. Where reference samples were asked
+    for and none can win, a row of kind "none_chosen" says so: responses to such a prompt have no reward, as nothing
+    weaker may stand in for the comparison.
     """
     gold = prompts.filter(pl.col.ground_truth.is_not_null()).select(
         "prompt_id",
@@ -57,4 +59,11 @@ def references(prompts: pl.LazyFrame, rollouts: pl.LazyFrame, rewards: pl.LazyFr
         )
         .select(list(REFERENCES.columns))
     )
-    return pl.concat([gold.select(list(REFERENCES.columns)), best]).sort("prompt_id")
+    asked = rollouts.filter(pl.col.role == "reference").select("prompt_id").unique()
+    none = (
+        asked.join(without, on="prompt_id", how="semi")
+        .join(best, on="prompt_id", how="anti")
+        .select("prompt_id", kind=pl.lit("none_chosen"))
+    )
+    rows = [gold.select(list(REFERENCES.columns)), best, none]
+    return pl.concat(rows, how="diagonal").select(list(REFERENCES.columns)).sort("prompt_id")

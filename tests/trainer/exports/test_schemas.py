@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from tests.trainer.exports.conftest import CODE, HELDOUT, MATHS, RAW, TALK, UNSCORED, release, rows
-from trainer.exports.contract import Options
+from trainer.exports.contract import Options, source_of, task_json
 from trainer.exports.errors import ExportError
 from trainer.exports.export import FORMATS, export_release
+from verifiers.hybrid import GENRM_BEST_OF_N, REWARD_MODEL
 from warehouse.curation.identity import prompt_id
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -166,6 +167,17 @@ def test_rows_without_a_reward_are_refused_unless_said_otherwise(tmp_path):
     inside = export_release(found, "trl", tmp_path / "inside", Options(in_process=True)).manifest
     assert (inside["files"]["train.parquet"]["rows"], inside["sources"]) == (6, ["rtv", "reward_model"])
     assert inside["reward_settings"]["reward_model"] == {"models": ["nursery-reward"]}
+
+
+def test_a_judge_needs_a_best_of_n_to_compare_with():
+    sources = [GENRM_BEST_OF_N, REWARD_MODEL]
+    lost = UNSCORED | {"reference": None, "reference_kind": "none_chosen"}
+    assert [source_of(one, sources) for one in (UNSCORED, lost)] == [GENRM_BEST_OF_N, None]
+    assert source_of(lost, [REWARD_MODEL]) == REWARD_MODEL
+    assert json.loads(task_json(lost, "train"))["reference_wanted"] is True
+    assert "reference_wanted" not in json.loads(task_json(UNSCORED, "train"))
+    gold = UNSCORED | {"ground_truth": '"4"', "reference": '"4"', "reference_kind": "ground_truth"}
+    assert "reference" not in json.loads(task_json(gold, "train")), "a gold is compared with as a gold"
 
 
 def test_exact_prefixes(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from tests.trainer.ppo.world import rules
 from trainer.ppo.prompts import PpoError, check_format, read_prompts
+from verifiers.hybrid import GENRM, REWARD_MODEL, HybridReward
 from warehouse.release_rows import ROWS
 from warehouse.releases import Release
 
@@ -53,6 +54,23 @@ def test_prompts_that_no_source_rewards_are_left_out_and_told(release):
     found = read_prompts(release(rows), rules())
     assert [int(p.prompt_id, 16) for p in found.train] == [1]
     assert found.left_out == {"domain general, no verifier": 1, "domain math, verifier poetry": 1}
+
+
+def test_what_a_judge_compares_with_is_the_best_of_n_and_nothing_else(release):
+    open_ended = {"verifier": None, "gold": None}
+    rows = [
+        row(1, **open_ended) | {"reference": "Roses are red.", "reference_kind": "best_of_n"},
+        row(2, **open_ended) | {"reference_kind": "none_chosen"},
+        row(3, verifier=None) | {"reference": '"4"', "reference_kind": "ground_truth"},
+    ]
+    judge = HybridReward(dict.fromkeys(GENRM, lambda _: []) | {REWARD_MODEL: lambda _: []})
+    found = read_prompts(release(rows), judge)
+    assert [(int(p.prompt_id, 16), p.reference, p.reference_wanted) for p in found.train] == [
+        (1, "Roses are red.", True), (3, None, False),
+    ]  # fmt: skip
+    assert found.left_out == {"domain math, no best of N among its reference samples": 1}
+    model = HybridReward({REWARD_MODEL: lambda _: []})
+    assert [int(p.prompt_id, 16) for p in read_prompts(release(rows), model).train] == [1, 2, 3]
 
 
 def test_a_phase_that_nothing_rewards_is_refused(release):
