@@ -257,7 +257,7 @@ ASSETS: list[dg.AssetsDefinition] = [
     ),
     corpus_asset(
         preference_strength.STAGE,
-        deps=["pair_rewards"],
+        deps=["pair_rewards", _all("preference_pairs")],  # own rollouts bear labels out
         group="preference",
         kinds=POLARS,
         about="Strength of every label by the votes of the models: buckets, and which labels are flipped or smoothed.",

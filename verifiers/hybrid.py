@@ -108,7 +108,7 @@ def route(
 
 
 def compared_with(reference: str | None, kind: str | None) -> tuple[str | None, bool]:
-    """Return `reference` and `reference_wanted` of a `Scorable`, from `reference` and `reference_kind` of a release row.
+    """Return `reference` and `reference_wanted` of a `Scorable`, from a release row's `reference`, `reference_kind`.
 
     A prompt with a ground truth has that as its reference in a release; it is compared with as `ground_truth`.
     """

@@ -26,7 +26,7 @@ _COLUMNS = """
 | `tools`, `extra`, `key` | JSON text from the source, or null; the source's own key |
 | `domain`, `pool`, `source`, `licence`, `batch` | where it comes from |
 | `verifier`, `ground_truth` | how a response is checked: the rule verifier's name, and its gold as JSON text |
-| `reference`, `reference_kind` | what a judge compares with where no rule applies |
+| `reference`, `reference_kind` | what a judge compares with where no rule applies; `none_chosen`: no sample could be |
 | `policy_id` | the policy that was rolled out for the columns that follow |
 | `reward_source`, `samples`, `scored`, `truncated` | who scored; rollouts, those scored, those cut by the token limit |
 | `mean`, `variance` | of the rewards; null where nothing was scored |

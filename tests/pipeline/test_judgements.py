@@ -97,7 +97,7 @@ def test_the_hybrid_reward_is_what_the_tables_have(
     rewards, judged = by_question(view, "rewards"), by_question(view, "judgements")
     assert {q for q, _ in judged} == set(GOLDS), "the judge is asked about what it can compare, and nothing else"
     for (question, _), row in rewards.items():
-        wanted = {q: "genrm_ground_truth" for q in WITH_GOLD} | {OTHER: "reward_model"}
+        wanted = dict.fromkeys(WITH_GOLD, "genrm_ground_truth") | {OTHER: "reward_model"}
         assert row["source"] == wanted.get(question, "genrm_best_of_n")
     for question in GOLDS:
         right, near, far = (judged[question, n]["score"] for n in (0, 1, 3))

@@ -450,11 +450,12 @@ def test_what_training_said_keeps_a_prompt_out_with_the_reason():
 
 
 @given(st.lists(st.integers(0, 16), min_size=4, max_size=30), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_hysteresis_keeps_what_is_near_the_cut_and_settles_at_once(means, data):
     before = data.draw(st.lists(st.booleans(), min_size=len(means), max_size=len(means)))
     share = data.draw(st.sampled_from([0.05, 0.2, 1.0]))
-    arm = ArmSettings(fraction=0.3, hysteresis=share, max_all_zero_share=1.0)
+    zeros = data.draw(st.sampled_from([1.0, 0.5, 0.1]))
+    arm = ArmSettings(fraction=0.3, hysteresis=share, max_all_zero_share=zeros)
     plain = arm.model_copy(update={"hysteresis": 0.0})
 
     def chosen(kept, by):
@@ -471,5 +472,6 @@ def test_hysteresis_keeps_what_is_near_the_cut_and_settles_at_once(means, data):
     assert kept.is_empty() or kept["percentile"].max() <= cut + share + 1e-9
     again = chosen(got["selected"].to_list(), arm)
     assert again["selected"].to_list() == got["selected"].to_list(), "made again from itself it stays"
+    assert again["reason"].to_list() == got["reason"].to_list()
     details = selection_decisions(got, arm, "")
     assert details["detail"].null_count() == 0

@@ -138,7 +138,7 @@ def task_json(row: Mapping[str, Any], split: str) -> str:
 
 
 def source_of(row: Mapping[str, Any], available: Collection[str]) -> str | None:
-    """Return the source that rewards responses to a row's prompt, or None; one that has nothing to compare with counts not.
+    """Return the source that rewards responses to a row's prompt, or None: also where it has nothing to compare with.
 
     Args:
         row: with verifier, ground_truth (any text or null), reference_kind.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trainer.engines.contract import policy_id, sampling_of
+from verifiers.registry import REGISTRY, version
 from warehouse.hashing import json_hash
 
 if TYPE_CHECKING:
@@ -44,9 +45,12 @@ class Training:
         """Return the hash of everything that decides a training; how often it is saved does not."""
         settings = self.settings.model_dump(exclude={"checkpoint_every"})
         policy = self.policy.model_dump(include={"temperature", "max_tokens", "stop", "system_prompt"})
-        rows = [p.prompt_id for part in (self.prompts.train, self.prompts.heldout) for p in part]
-        decides = [self.release_id, rows, fingerprint, settings, policy, sorted(reward.sources)]
-        return json_hash(["ppo", *decides, *([self.makers] if self.makers else [])])
+        prompts = [*self.prompts.train, *self.prompts.heldout]
+        rows = [p.prompt_id for p in prompts]
+        by_rule = sorted({p.verifier for p in prompts if p.verifier in REGISTRY and p.ground_truth is not None})
+        draws = "weights in training" if self.machine is None else self.policy.engine
+        scored = [sorted(reward.sources), self.makers, {name: version(name) for name in by_rule}]
+        return json_hash(["ppo", self.release_id, rows, fingerprint, settings, policy, draws, scored])
 
     def names(self, identity: str, engine: TransformersEngine) -> dict[str, str]:
         """Return what every training signal names: the run, the release, and the policy that it began with."""

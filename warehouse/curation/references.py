@@ -18,9 +18,9 @@ def references(prompts: pl.LazyFrame, rollouts: pl.LazyFrame, rewards: pl.LazyFr
 
     A prompt with a gold has its gold as reference. Else the best of the role "reference" samples by reward (ties: the
     lowest sample) is taken; a scored sample never is, or best-of-N would judge itself. Samples that were cut off,
-    failed or have no reward cannot win. `margin_to_second` is null with one candidate. Where reference samples were asked
-    for and none can win, a row of kind "none_chosen" says so: responses to such a prompt have no reward, as nothing
-    weaker may stand in for the comparison.
+    failed or have no reward cannot win. `margin_to_second` is null with one candidate. Where reference samples were
+    asked for and none can win, a row of kind "none_chosen" says so: a judge that compares has nothing to say of such a
+    prompt, and nothing weaker stands in for it.
     """
     gold = prompts.filter(pl.col.ground_truth.is_not_null()).select(
         "prompt_id",

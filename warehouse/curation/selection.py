@@ -213,13 +213,17 @@ def _held_first(ordered: pl.DataFrame, limits: pl.DataFrame, hysteresis: float) 
 
 
 def _held_back(picked: pl.DataFrame, arm: ArmSettings) -> pl.DataFrame:
-    """Say of which prompts hysteresis has decided: those that it alone kept, and those whose places these hold."""
+    """Say of which prompts hysteresis has decided: those that it alone kept, and those whose places these hold.
+
+    What the all-zero guard barred is told by its place without hysteresis, which stays where a selection is made again.
+    """
     quota = pl.col.picked.sum().over("group")
     turn = pl.col.allowed.cum_sum().over("group", order_by="natural")
     kept = pl.col.picked & pl.col.held & (turn > quota) & (pl.col.reason == arm.rule)
     waits = pl.col.allowed & ~pl.col.picked & (turn <= quota) & (pl.col.reason == "above_cut")
-    reason = pl.when(kept).then(pl.lit("hysteresis")).when(waits).then(pl.lit("hysteresis_waits")).otherwise("reason")
-    return picked.with_columns(reason=reason)
+    barred = pl.when(pl.col.natural < pl.col.quota).then(pl.lit("guard_all_zero")).otherwise(pl.lit("above_cut"))
+    reason = pl.when(kept).then(pl.lit("hysteresis")).when(waits).then(pl.lit("hysteresis_waits"))
+    return picked.with_columns(reason=reason.when(~pl.col.allowed).then(barred).otherwise("reason"))
 
 
 def _outcome(arm: ArmSettings) -> pl.Expr:

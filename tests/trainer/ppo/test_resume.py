@@ -17,7 +17,8 @@ from trainer.ppo.checkpoint import CHECKPOINT, peek
 from trainer.ppo.loop import train
 from trainer.ppo.prompts import PpoError
 from trainer.ppo.record import METRICS
-from warehouse.settings import Settings
+from verifiers.registry import REGISTRY
+from warehouse.settings import EngineSettings, Settings
 
 SAME = ("metrics.jsonl", "signals.jsonl", "heldout.jsonl", "signals.parquet", "policy/model.safetensors",
         "best/model.safetensors")  # fmt: skip
@@ -92,6 +93,17 @@ def test_a_training_with_another_judge_is_another_training():
     assert makers(plain) == {}
     named = [replace(training(), makers=makers(s)).identity(rules(), "model") for s in (plain, judged, other)]
     assert len(set(named)) == 3 and named[0] == training().identity(rules(), "model")
+
+
+def test_a_training_by_other_verifiers_or_drawn_elsewhere_is_another_training(monkeypatch):
+    here, drawn = training(), replace(training(), machine=EngineSettings())
+    named = [one.identity(rules(), "model") for one in (here, drawn)]
+    used = next(p.verifier for p in here.prompts.train)
+    unused = next(name for name in REGISTRY if name not in {p.verifier for p in here.prompts.train})
+    monkeypatch.setitem(REGISTRY, unused, replace(REGISTRY[unused], version="another"))
+    assert here.identity(rules(), "model") == named[0], "what verifies no prompt of it decides nothing"
+    monkeypatch.setitem(REGISTRY, used, replace(REGISTRY[used], version="another"))
+    assert len({*named, here.identity(rules(), "model")}) == 3
 
 
 def test_how_often_it_is_saved_changes_nothing(tmp_path, unbroken, settings):
