@@ -1,8 +1,10 @@
-"""A world to select prompts in: a small original set, and a pool of new prompts far larger, most of them easy.
+"""Worlds to select prompts in: a small original set, and a pool of new prompts far larger, most of them easy.
 
-What can be learnt is sums of a number from 10 to 24 and a digit, of which the nursery model passes one in eight; a held
-out one is a wording of a sum that may be trained on in another. The pool has few of these among many easy prompts of
-four domains, open questions whose reward model can be fooled, and sums with a wrong ground truth.
+`sums`: what can be learnt is sums of a number from 10 to 24 and a digit, of which the nursery model passes one in
+eight, so that the lowest rewards are mostly 0; held out are wordings of sums that may be trained on in another one.
+`mixed`: what can be learnt is tasks of four domains of which it passes about half, few of them hopeless; held out are
+other tasks. The pool of each has few of these among many easy prompts of four domains, open questions whose reward
+model can be fooled, and sums with a wrong ground truth.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 ORIGINAL, EASY, OPEN, WRONG = 120, 2000, 80, 60
 _EASY_LEVELS = {"math": 1, "instruction": 1, "general": 1, "code": 1}
+_MIXED = {"math": 2, "instruction": 3, "general": 4, "code": 3}  # levels of which the nursery model passes about half
+_EACH = 300  # tasks of each
+WORLDS = ("sums", "mixed")
 FLAT = '[curriculum]\nphases = [{ name = "mixture" }]\n'
 PRIORITY = """[curriculum]
 phases = [
@@ -79,10 +84,27 @@ ARMS = {
 }
 
 
-def world(seed: int) -> tuple[list[NurseryTask], list[NurseryTask], set[str]]:
+def learnable(name: str, seed: int) -> list[NurseryTask]:
+    """Return the tasks of a world that can be learnt, in the order of the seed; `sums` has some others among them."""
+    if name == "sums":
+        return practice(seed)
+    tasks = []
+    for domain, level in _MIXED.items():
+        found = generate_tasks(3 * _EACH, 5002, {domain: 1.0}, {level: 1.0})
+        tasks += [t for t in found if t.verifier not in (None, "code")][:_EACH]
+    Random(seed).shuffle(tasks)
+    return tasks
+
+
+def hard_prompts(name: str, seed: int) -> set[str]:
+    """Return the prompts that can be learnt: of `sums` the sums alone."""
+    return {t.prompt for t in learnable(name, seed) if name != "sums" or t.domain == "math"}
+
+
+def world(name: str, seed: int) -> tuple[list[NurseryTask], list[NurseryTask], set[str]]:
     """Return original and new prompts, and those of the new ones whose ground truth is wrong."""
     rng = Random(f"world {seed}")
-    hard = practice(seed)
+    hard = learnable(name, seed)
     original, rest = hard[:ORIGINAL], hard[ORIGINAL:]
     sums = [t for t in rest if t.domain == "math"]
     wrong = {t.prompt for t in rng.sample(sums, WRONG)}
@@ -103,14 +125,15 @@ def _with_a_wrong_gold(task: NurseryTask) -> NurseryTask:
     return NurseryTask(task.prompt, wrong, task.verifier, task.domain, task.level, task.answer)
 
 
-def hard_sums(seed: int) -> set[str]:
-    """Return the sums that can be learnt, in all their wordings."""
-    return {t.prompt for t in practice(seed) if t.domain == "math"}
+def write_world(folder: Path, name: str, seed: int) -> set[str]:
+    """Write the pools and two settings files, `flat.toml` and `priority.toml`; return the prompts with a wrong gold.
 
-
-def write_world(folder: Path, seed: int) -> set[str]:
-    """Write the pools and two settings files, `flat.toml` and `priority.toml`; return the prompts with a wrong gold."""
-    original, new, wrong = world(seed)
+    Args:
+        folder: made where it is missing.
+        name: of the world, one of `WORLDS`.
+        seed: of the world.
+    """
+    original, new, wrong = world(name, seed)
     folder.mkdir(parents=True, exist_ok=True)
     for name, tasks in (("original", original), ("new", new)):
         rows = [

@@ -1,16 +1,18 @@
 """Which prompts are worth training on: Pre-PPO, its priority order and its rivals, at equal steps (arXiv 2503.22230).
 
-    .venv/bin/python -m benchmarks.reproduce_pre_ppo [--arms ...] [--seeds 3] [--steps 30] [--together 2] [--work DIR]
+    .venv/bin/python -m benchmarks.reproduce_pre_ppo [--world sums|mixed] [--arms ...] [--seeds 5] [--steps 40]
+        [--together 2] [--work DIR] [--curate]
 
-A world of the nursery (`_reproduction_world`) is curated by `preppo run`, an arm a way of choosing; `preppo train`
-trains the nursery model on the release of each arm, by the same settings, steps and samples. What counts is the mean
-reward over held-out prompts by exact rules at temperature 1 (those with a wrong ground truth and open ones left out),
-before and after; and that over the held-out sums which can be learnt, for most others are easy and cannot rise. A seed
-decides the samples and the order; arms are compared by seed. Intervals are 95%, by t over seeds.
+A world (`_reproduction_world`) is curated by `preppo run`, an arm a way of choosing; `preppo train` trains the nursery
+model on the release of each arm, by the same settings, steps and samples. What counts is the mean reward over held-out
+prompts by exact rules at temperature 1 (those with a wrong ground truth and open ones left out), before and after; and
+that over the held-out prompts which can be learnt, for most others are easy and cannot rise. A seed decides the samples
+and the order; arms are compared by seed. Intervals are 95%, by t over seeds; their half width is the smallest effect
+that a run could have seen.
 
-The smallest effect that a run could have seen is the half width of the interval. A training that is in `--work`
-already is taken as it is, so that the size can be grown. Writes benchmarks/REPRODUCTION.md and
-results/reproduce_pre_ppo.{json,png}.
+A training that is in `--work` already is taken as it is: a killed run goes on, and its size can be grown. `--curate`
+ends after the releases are made: the folder may then be carried to a machine with more processors. Writes its part of
+results/reproduce_pre_ppo.json, a plot a world, and REPRODUCTION.md of all that is there.
 """
 
 import argparse
@@ -22,40 +24,24 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-import matplotlib
 import polars as pl
 
-from benchmarks._reproduction_world import hard_sums, write_world
-from benchmarks._reward_models import interval
+from benchmarks._reproduction_report import SAID, plot, write_report
+from benchmarks._reproduction_world import WORLDS, hard_prompts, write_world
 from trainer.ppo.record import HELDOUT, METRICS, TIMING, read_lines
 from warehouse.curation.identity import prompt_id
 from warehouse.releases import load_release
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
 RESULTS = Path(__file__).resolve().parent / "results"
 FIRST = ("original", "all", "random", "pre_ppo", "pre_ppo_priority")
-SAID = {
-    "original": "original only",
-    "all": "original + all new",
-    "random": "original + random 10%",
-    "pre_ppo": "original + Pre-PPO 10%",
-    "pre_ppo_priority": "the same, with domain priority",
-    "pre_ppo_20": "original + Pre-PPO 20%",
-    "pre_ppo_50": "original + Pre-PPO 50%",
-    "variance": "original + variance 10%",
-    "learnability": "original + learnability 10%",
-}
+SEED = 200  # of the first run; the next ones follow
 PPO = {
     "PROMPTS": "32", "SAMPLES": "8", "BASELINE": "group", "KL": "k3", "KL_COEFFICIENT": "0.001", "RATE": "6e-4",
-    "EPOCHS": "1", "MINIBATCHES": "4", "DYNAMIC_SAMPLING": "true", "EVALUATE_EVERY": "10", "CHECKPOINT_EVERY": "10",
-    "DEVICE": "cpu",
+    "EPOCHS": "1", "MINIBATCHES": "4", "DYNAMIC_SAMPLING": "true", "EVALUATE_EVERY": "10", "EVALUATE_SAMPLES": "8",
+    "CHECKPOINT_EVERY": "10", "DEVICE": "cpu",
 }  # fmt: skip
-BASE = "random"
 
 
 def preppo(config: Path, work: Path, arguments: list[str], environment: dict[str, str], log: Path) -> None:
@@ -85,12 +71,13 @@ def curated(work: Path) -> dict[str, str]:
     return found
 
 
-def trained(work: Path, arm: str, release: str, seed: int, steps: int) -> Path:
-    folder = work / f"{arm}-{seed}-{steps}"
+def trained(work: Path, arm: str, release: str, seed: int, options: argparse.Namespace) -> Path:
+    folder = work / f"{arm}-{seed}-{options.steps}"
     folder.mkdir(exist_ok=True)
     if not (folder / "training.png").is_file():
-        chosen = {f"PREPPO__PPO__{name}": value for name, value in PPO.items()} | {"PREPPO__PPO__SEED": str(seed)}
-        arguments = ["train", release, "--out", str(folder), "--steps", str(steps), "--resume"]
+        chosen = {f"PREPPO__PPO__{name}": value for name, value in PPO.items()}
+        chosen |= {"PREPPO__PPO__SEED": str(seed), "PREPPO__VERIFIERS__WORKERS": "1"}
+        arguments = ["train", release, "--out", str(folder), "--steps", str(options.steps), "--resume"]
         preppo(work / "flat.toml", work, arguments, chosen, folder / "log.txt")
     return folder
 
@@ -106,7 +93,7 @@ def outcome(folder: Path, counted: set[str], hard: set[str]) -> dict[str, Any]:
     curve = [(int(s), float(v), float(h)) for s, v, h in by_step.iter_rows()]
     steps = [line for line in read_lines(folder / METRICS) if line["kind"] == "step"]
     return {
-        "first": curve[0][1], "last": curve[-1][1], "gain": curve[-1][1] - curve[0][1], "curve": curve,
+        "first": curve[0][1], "last": curve[-1][1], "curve": curve,
         "hard_first": curve[0][2], "hard_last": curve[-1][2],
         "reward": [line["score"] for line in steps], "kl": steps[-1]["kl"],
         "seconds": sum(sum(v for k, v in t.items() if k.endswith("_s")) for t in read_lines(folder / TIMING)),
@@ -124,6 +111,7 @@ def facts(work: Path, releases: dict[str, str], wrong: set[str]) -> tuple[dict[s
         found[arm] = {
             "prompts": rows.height, "new": new.height, "wrong_golds": len(set(new["prompt_id"]) & wrong_ids),
             "open": new.filter(pl.col("verifier").is_null()).height,
+            "hopeless": new.filter(pl.col("mean") == 0).height,
             "mean_reward_of_new": None if new.is_empty() else new["mean"].mean(),
         }  # fmt: skip
         held = loaded.heldout().filter(pl.col("verifier").is_not_null()).select("prompt_id").collect()
@@ -131,95 +119,54 @@ def facts(work: Path, releases: dict[str, str], wrong: set[str]) -> tuple[dict[s
     return found, counted
 
 
-def report(found: dict[str, Any]) -> str:
-    lines = [
-        "# Which prompts are worth training on",
-        "",
-        f"Written by `python -m benchmarks.reproduce_pre_ppo`: {found['seeds']} seeds, {found['steps']} steps of "
-        f"{PPO['PROMPTS']} prompts x {PPO['SAMPLES']} samples; {found['counted']} held-out prompts by exact rules. "
-        f"{found['machine']}; {found['minutes']:.0f} minutes of training in all. Against `{SAID[BASE]}`, by "
-        "seed; 95% intervals.",
-        "",
-        "| arm | prompts | new | wrong golds | open | mean of new | held out | against random | hard sums "
-        "| against random |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for arm in found["arms"]:
-        about, runs = found["releases"][arm], found["runs"][arm]
-        mean = "" if about["mean_reward_of_new"] is None else f"{about['mean_reward_of_new']:.2f}"
-        cells = [SAID[arm], about["prompts"], about["new"], about["wrong_golds"], about["open"], mean]
-        for name in ("last", "hard_last"):
-            last = interval([r[name] for r in runs])
-            cells.append(f"{last['mean']:.3f} ± {last['high'] - last['mean']:.3f}")
-            gaps = [a[name] - b[name] for a, b in zip(runs, found["runs"][BASE], strict=True)]
-            cells.append("" if arm == BASE else _told(interval(gaps)))
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    never = "a group-relative trainer learns nothing from a prompt that no sample solves"
-    before = [fmean(r[n] for runs in found["runs"].values() for r in runs) for n in ("first", "hard_first")]
-    lines += [
-        "",
-        f"Before training: {before[0]:.3f}, of the hard sums {before[1]:.3f}. The nursery model passes one in eight of "
-        f"the sums that can be learnt, so the lowest mean rewards are mostly 0 here, and {never}; the paper's policies "
-        "are far stronger, and its prompts of low reward seldom hopeless. What stands in bold is clear of zero "
-        "at this size; nothing else is shown, either way.",
-        "",
-        "![held-out score over steps](results/reproduce_pre_ppo.png)",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _told(gap: dict[str, float]) -> str:
-    text = f"{gap['mean']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})"
-    return f"**{text}**" if gap["low"] > 0 or gap["high"] < 0 else text
-
-
-def plot(found: dict[str, Any], file: Path) -> None:
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
-    for arm in found["arms"]:
-        runs = found["runs"][arm]
-        steps = [s for s, *_ in runs[0]["curve"]]
-        left.plot(
-            steps, [fmean(r["curve"][i][2] for r in runs) for i in range(len(steps))], marker="o", label=SAID[arm]
-        )
-        right.plot([fmean(r["reward"][i] for r in runs) for i in range(len(runs[0]["reward"]))], label=SAID[arm])
-    left.set(xlabel="step", ylabel="held-out score", title="Held-out sums that can be learnt, by exact rules")
-    right.set(xlabel="step", ylabel="training reward", title="What the training saw")
-    left.legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(file, dpi=110)
-
-
-def main() -> int:
+def told() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reproduce_pre_ppo")
-    parser.add_argument("--arms", nargs="*", default=list(FIRST), choices=list(SAID))
+    parser.add_argument("--arms", nargs="*", default=list(FIRST), choices=[*SAID, "all_of_them"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--together", type=int, default=2, help="trainings at a time")
     parser.add_argument("--work", type=Path, help="a folder to keep; trainings that it holds are taken as they are")
+    parser.add_argument("--world", default="sums", choices=WORLDS)
+    parser.add_argument("--curate", action="store_true", help="make the releases, train nothing")
     options = parser.parse_args()
-    arms = list(dict.fromkeys([*options.arms, BASE]))
-    with tempfile.TemporaryDirectory() as temporary:
-        work = (options.work or Path(temporary)).resolve()
-        wrong = write_world(work, 0)
-        releases = curated(work)
-        about, counted = facts(work, {a: releases[a] for a in arms}, wrong)
-        asked = [(arm, 200 + n) for n in range(options.seeds) for arm in arms]
-        with ThreadPoolExecutor(options.together) as pool:
-            folders = list(pool.map(lambda a: trained(work, a[0], releases[a[0]], a[1], options.steps), asked))
-        hard = {prompt_id([("user", text)]) for text in hard_sums(0)}
-        runs: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
-        for (arm, _), folder in zip(asked, folders, strict=True):
-            runs[arm].append(outcome(folder, counted, hard))
-    found: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors", "seeds": options.seeds, "steps": options.steps,
-        "arms": arms, "releases": about, "counted": len(counted), "runs": runs,
+    arms = list(SAID) if "all_of_them" in options.arms else options.arms
+    options.arms = list(dict.fromkeys([*arms, "random"]))  # what the others are compared with
+    return options
+
+
+def run(work: Path, options: argparse.Namespace) -> dict[str, Any]:
+    wrong = write_world(work, options.world, 0)
+    releases = curated(work)
+    about, counted = facts(work, {a: releases[a] for a in options.arms}, wrong)
+    if options.curate:
+        return {}
+    asked = [(arm, SEED + n) for n in range(options.seeds) for arm in options.arms]
+    with ThreadPoolExecutor(options.together) as pool:
+        folders = list(pool.map(lambda a: trained(work, a[0], releases[a[0]], a[1], options), asked))
+    hard = {prompt_id([("user", text)]) for text in hard_prompts(options.world, 0)}
+    runs: dict[str, list[dict[str, Any]]] = {arm: [] for arm in options.arms}
+    for (arm, _), folder in zip(asked, folders, strict=True):
+        runs[arm].append(outcome(folder, counted, hard))
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors", "seeds": options.seeds,
+        "steps": options.steps, "prompts": int(PPO["PROMPTS"]), "samples": int(PPO["SAMPLES"]), "arms": options.arms,
+        "releases": about, "counted": len(counted), "runs": runs,
         "minutes": sum(r["seconds"] for some in runs.values() for r in some) / 60,
     }  # fmt: skip
+
+
+def main() -> int:
+    options = told()
+    with tempfile.TemporaryDirectory() as temporary:
+        found = run((options.work or Path(temporary)).resolve(), options)
+    if options.curate:
+        return 0
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "reproduce_pre_ppo.json").write_text(json.dumps(found, indent=1) + "\n")
-    (RESULTS.parent / "REPRODUCTION.md").write_text(report(found))
-    plot(found, RESULTS / "reproduce_pre_ppo.png")
-    print(report(found))
+    file = RESULTS / "reproduce_pre_ppo.json"
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    file.write_text(json.dumps(known | {options.world: found}, indent=1) + "\n")
+    plot(found, RESULTS / f"reproduce_pre_ppo_{options.world}.png")
+    print(write_report(RESULTS))
     return 0
 
 

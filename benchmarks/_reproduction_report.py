@@ -1,0 +1,120 @@
+"""REPRODUCTION.md: what the trainings of `reproduce_pre_ppo` and `reward_sources` show, and what they do not."""
+
+from __future__ import annotations
+
+import json
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+
+from benchmarks._reward_models import interval
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+BASE = "random"
+SAID = {
+    "original": "original only",
+    "all": "original + all new",
+    "random": "original + random 10%",
+    "pre_ppo": "original + Pre-PPO 10%",
+    "pre_ppo_priority": "the same, with domain priority",
+    "pre_ppo_20": "original + Pre-PPO 20%",
+    "pre_ppo_50": "original + Pre-PPO 50%",
+    "variance": "original + variance 10%",
+    "learnability": "original + learnability 10%",
+}
+_COLUMNS = (
+    "arm", "prompts", "new", "wrong golds", "open", "mean of new", "never solved", "held out", "against random",
+    "learnable", "against random",
+)  # fmt: skip
+_HEAD = """# Which prompts are worth training on
+
+Written by `python -m benchmarks.reproduce_pre_ppo` and `python -m benchmarks.reward_sources`.
+Every number is of held-out prompts by exact rules; differences are by seed, intervals 95% by t over seeds, and their
+half width is the smallest effect that the run could have seen. What stands in bold is clear of zero at this size;
+nothing else is shown, either way. "never solved": new prompts whose curation samples all had reward 0, from which a
+group-relative trainer learns nothing.
+"""
+_WORLDS = {
+    "sums": "What can be learnt is sums of which the nursery model passes one in eight, so the lowest mean rewards are "
+    "mostly 0; the paper's policies are far stronger, and its prompts of low reward seldom hopeless. Held-out sums are "
+    "other wordings of sums that may be trained on.",
+    "mixed": "What can be learnt is tasks of four domains of which the nursery model passes about half, few of them "
+    "never. Held-out tasks are other tasks.",
+}
+
+
+def write_report(results: Path) -> str:
+    """Write REPRODUCTION.md of all results that are there, and return it."""
+    found = json.loads((results / "reproduce_pre_ppo.json").read_text())
+    parts = [_HEAD, *(_section(name, one) for name, one in found.items())]
+    sources = results / "reward_sources.md"
+    if sources.is_file():
+        parts.append(sources.read_text().replace("](", "](results/"))
+    text = "\n".join(parts)
+    (results.parent / "REPRODUCTION.md").write_text(text)
+    return text
+
+
+def _section(name: str, found: dict[str, Any]) -> str:
+    lines = [
+        f"## The world `{name}`",
+        "",
+        _WORLDS[name],
+        "",
+        f"{found['seeds']} seeds, {found['steps']} steps of {found['prompts']} prompts x {found['samples']} samples; "
+        f"{found['counted']} held-out prompts. {found['machine']}; {found['minutes']:.0f} minutes of training in all. "
+        f"{_before(found)}",
+        "",
+        f"| {' | '.join(_COLUMNS)} |",
+        f"|{'---|' * len(_COLUMNS)}",
+        *(_row(arm, found) for arm in found["arms"]),
+        "",
+        f"![held-out score over steps](results/reproduce_pre_ppo_{name}.png)",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _before(found: dict[str, Any]) -> str:
+    first, hard = (fmean(r[n] for runs in found["runs"].values() for r in runs) for n in ("first", "hard_first"))
+    return f"Before training: {first:.3f}, of what can be learnt {hard:.3f}."
+
+
+def _row(arm: str, found: dict[str, Any]) -> str:
+    about, runs = found["releases"][arm], found["runs"][arm]
+    mean = "" if about["mean_reward_of_new"] is None else f"{about['mean_reward_of_new']:.2f}"
+    cells = [SAID[arm], *(about[n] for n in ("prompts", "new", "wrong_golds", "open")), mean, about["hopeless"]]
+    for name in ("last", "hard_last"):
+        last = interval([r[name] for r in runs])
+        cells.append(f"{last['mean']:.3f} ± {last['high'] - last['mean']:.3f}")
+        gaps = [a[name] - b[name] for a, b in zip(runs, found["runs"][BASE], strict=True)]
+        cells.append("" if arm == BASE else _told(interval(gaps)))
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _told(gap: dict[str, float]) -> str:
+    text = f"{gap['mean']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})"
+    return f"**{text}**" if gap["low"] > 0 or gap["high"] < 0 else text
+
+
+def plot(found: dict[str, Any], file: Path) -> None:
+    """Draw held-out score and training reward over steps, a line an arm, the mean over seeds."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
+    for arm in found["arms"]:
+        runs = found["runs"][arm]
+        steps = [s for s, *_ in runs[0]["curve"]]
+        left.plot(
+            steps, [fmean(r["curve"][i][2] for r in runs) for i in range(len(steps))], marker="o", label=SAID[arm]
+        )
+        right.plot([fmean(r["reward"][i] for r in runs) for i in range(len(runs[0]["reward"]))], label=SAID[arm])
+    left.set(xlabel="step", ylabel="held-out score", title="Held-out prompts that can be learnt, by exact rules")
+    right.set(xlabel="step", ylabel="training reward", title="What the training saw")
+    left.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
