@@ -73,6 +73,22 @@ def test_rewards_are_those_of_fp32_and_of_the_cpu(made, note):
     assert same > 0.99
 
 
+def test_small_rates_move_the_trunk():
+    """The default rate is far below what a weight in bfloat16 can take up: the weights that learn are in fp32."""
+    small = replace(SETTINGS, rate=1e-5, epochs=1)
+    before = load_trunk()
+    after = dict(train(PAIRS, "nursery", RECIPES["bt"], small).network.trunk.named_parameters())
+    moved = sum(int((p.detach().cpu() != before[n].to(p.dtype)).sum()) for n, p in after.items() if "embed" not in n)
+    assert moved > 0.9 * sum(p.numel() for n, p in after.items() if "embed" not in n)
+
+
+def load_trunk():
+    from trainer.engines.weights import NURSERY
+    from trainer.reward_models.network import build_network
+
+    return {n: p.detach() for n, p in build_network(NURSERY, RECIPES["bt"]).trunk.named_parameters()}
+
+
 def test_accumulation_changes_nothing_but_the_order_of_sums():
     one = replace(SETTINGS, epochs=1, dtype="float32")
     coarse, fine = (train(PAIRS, "nursery", RECIPES["bt"], replace(one, micro=m)) for m in (16, 4))
