@@ -71,7 +71,7 @@ test-exports: setup .venv-exports/.ready ## Exports in the hands of TRL, verl, O
 	  $(BIN)/pytest -m exports
 
 test-gpu: setup ## Engine, PPO, reward models and judge on an NVIDIA GPU against the CPU; without one, says so
-	$(BIN)/pytest tests/gpu -m gpu -W default -rs
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/gpu -m gpu -W default -rs
 
 bench: setup ## Every measured claim, written to benchmarks/results
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -92,7 +92,7 @@ def load_trunk():
 def test_accumulation_changes_nothing_but_the_order_of_sums():
     one = replace(SETTINGS, epochs=1, dtype="float32")
     coarse, fine = (train(PAIRS, "nursery", RECIPES["bt"], replace(one, micro=m)) for m in (16, 4))
-    assert coarse.losses == pytest.approx(fine.losses, rel=1e-3)
+    assert coarse.losses == pytest.approx(fine.losses, rel=1e-3, abs=1e-4)
 
 
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, note):
@@ -113,5 +113,5 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path, monkeypa
     weights = [list(t.network.state_dict().values()) for t in (whole, twice, resumed)]
     repeated, off = apart(weights[0], weights[1]), apart(weights[0], weights[2])
     note(repeated_apart=repeated, resumed_apart=off)
-    assert resumed.losses == pytest.approx(whole.losses[2:], rel=1e-2)
+    assert resumed.losses == pytest.approx(whole.losses[2:], rel=1e-2, abs=1e-3)
     assert off <= max(10 * repeated, 1e-6)
