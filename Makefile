@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PREPPO_HOME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-train ui check test test-slow test-vllm test-exports bench gpu-check
+.PHONY: help setup demo demo-train ui check test test-slow test-vllm test-exports test-gpu bench gpu-check
 
 help: ## Print the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ test-vllm: setup .venv-vllm/.ready ## The engines on vLLM for real, on the CPU, 
 test-exports: setup .venv-exports/.ready ## Exports in the hands of TRL, verl, OpenRLHF, SkyRL and prime-rl's verifiers, on the CPU
 	PREPPO_EXPORTS_PYTHON=$(CURDIR)/.venv-exports/bin/python PREPPO_PRIME_PYTHON=$(CURDIR)/.venv-exports/prime/bin/python \
 	  $(BIN)/pytest -m exports
+
+test-gpu: setup ## Engine, PPO, reward models and judge on an NVIDIA GPU against the CPU; without one, says so
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/gpu -m gpu -W default -rs
 
 bench: setup ## Every measured claim, written to benchmarks/results
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

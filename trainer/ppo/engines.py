@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from trainer.engines import load_engine
@@ -9,6 +10,7 @@ from trainer.ppo.checkpoint import save_policy
 from trainer.ppo.prompts import PpoError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from trainer.engines.contract import Engine
@@ -44,6 +46,10 @@ class Drawing:
             save_policy(self._models, self._folder)
             self._started = load_engine(self._policy.model_copy(update={"model": str(self._folder)}), self._machine)
         return self._started
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Compute in the type of the training where its weights generate; another engine has a type of its own."""
+        return self._models.computing() if self._machine is None else nullcontext()
 
     def changed(self) -> None:
         """Say that the weights are others now."""

@@ -35,8 +35,7 @@ class Examination:
         heldout = self._training.prompts.heldout
         if not heldout:
             return
-        with self._models.computing():
-            found, by_prompt = evaluate(self._sampler, heldout, self._reward, self._training.settings)
+        found, by_prompt = evaluate(self._sampler, heldout, self._reward, self._training.settings)
         line = {"kind": "evaluation", "step": state.step, **found}
         self._record.add(METRICS, [line])
         self._record.add(

@@ -72,7 +72,8 @@ def _train(
     started()
     record = Record(folder, None if state is None else state.step)
     drawing = Drawing(models, training.policy, training.machine, folder / "current")
-    sampler = Sampler(drawing, models.engine.prompts, training.policy, int(models.engine.tokenizer.eos_token_id))
+    end = int(models.engine.tokenizer.eos_token_id)
+    sampler = Sampler(drawing, models.engine.prompts, training.policy, end, drawing.computing)
     examine = Examination(training, reward, sampler, models, record, told)
     if state is None:
         state = checkpoint.State(identity, settings.kl_coefficient)
@@ -85,8 +86,7 @@ def _train(
             state.cursor = 0
 
         # 1. Responses of the policy to the next prompts of the phase, and their rewards.
-        with models.computing():
-            responses, replaced = gather(sampler, reward, phase, settings, state)
+        responses, replaced = gather(sampler, reward, phase, settings, state)
         clock.append(time.monotonic())
 
         # 2. Log-probabilities by policy and reference, values by the critic, all before anything changes.

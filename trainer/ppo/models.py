@@ -42,8 +42,9 @@ class Critic(torch.nn.Module):
         hidden = self.trunk(
             input_ids=rows.tokens, attention_mask=rows.attention, position_ids=rows.positions, use_cache=False
         ).last_hidden_state
-        values: torch.Tensor = self.head(hidden[:, rows.context - 1 :].to(self.head.weight.dtype))
-        return values.squeeze(-1).float()
+        with torch.autocast(hidden.device.type, enabled=False):  # values in bfloat16 would be worth two or three digits
+            values: torch.Tensor = self.head(hidden[:, rows.context - 1 :].float())
+        return values.squeeze(-1)
 
 
 class Models:

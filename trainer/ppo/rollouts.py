@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from verifiers.hybrid import Reward
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from trainer.engines.contract import Completion, Engine
     from trainer.engines.prompts import PromptEncoder
@@ -63,12 +65,19 @@ class Sampler:
         encoder: of prompts, and of the responses of engines that do not tell their tokens.
         policy: `[policy]`; its top_p is not used: the policy that learns is the one that draws.
         end_token: that closes a response.
+        computing: is entered while the engine generates, and for nothing else.
     """
 
     def __init__(
-        self, engine: Callable[[], Engine], encoder: PromptEncoder, policy: PolicySettings, end_token: int
+        self,
+        engine: Callable[[], Engine],
+        encoder: PromptEncoder,
+        policy: PolicySettings,
+        end_token: int,
+        computing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._engine, self._encoder, self._policy, self._end = engine, encoder, policy, end_token
+        self._computing = computing
         self._sampling = Sampling(policy.temperature, 1.0, policy.max_tokens, tuple(policy.stop))
 
     def draw(
@@ -89,7 +98,8 @@ class Sampler:
             for _ in range(samples):
                 requests.append(self._request(prompt, drawn[prompt.prompt_id], seed, role))
                 drawn[prompt.prompt_id] += 1
-        answers = {(c.prompt_id, c.sample): c for c in self._engine().generate(requests)}
+        with self._computing():
+            answers = {(c.prompt_id, c.sample): c for c in self._engine().generate(requests)}
         return [
             self._response(prompts[n // samples], start + n // samples, request, answers)
             for n, request in enumerate(requests)

@@ -148,15 +148,17 @@ def group_advantages(scores: torch.Tensor, groups: torch.Tensor, counted: torch.
         counted: bool [N]; others have no part in a mean, and advantage 0.
         scale: divide by the sample's standard deviation (GRPO, arXiv 2402.03300); else not (Dr. GRPO, 2503.20783).
     """
+    device = scores.device
+    scores, groups, counted = scores.cpu(), groups.cpu(), counted.cpu()  # a GPU adds them up in any order
     number = int(groups.max()) + 1 if len(groups) else 0
     weight = counted.to(scores)
-    count = torch.zeros(number, device=scores.device).index_add(0, groups, weight)
+    count = torch.zeros(number).index_add(0, groups, weight)
     mean = torch.zeros_like(count).index_add(0, groups, inside(scores, counted)) / count.clamp(min=1)
     centred = inside(scores - mean[groups], counted)
     if not scale:
-        return centred
+        return centred.to(device)
     variance = torch.zeros_like(count).index_add(0, groups, centred**2) / (count - 1).clamp(min=1)
-    return centred / (variance.sqrt() + 1e-4)[groups]
+    return (centred / (variance.sqrt() + 1e-4)[groups]).to(device)
 
 
 class PolicyLoss(NamedTuple):

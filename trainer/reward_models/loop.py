@@ -56,6 +56,7 @@ class Loop:
         self.optimizer = torch.optim.AdamW(
             [g for g in groups if g["params"]], betas=settings.betas, weight_decay=settings.weight_decay
         )
+        self._device = next(iter(self._named.values())).device
         self._peaks = [g["lr"] for g in self.optimizer.param_groups]
         self.done = self._resume()
 
@@ -114,8 +115,8 @@ class Loop:
         for number, values in state.items():
             tensors |= {f"optimizer/{number}/{k}": v.contiguous() for k, v in values.items()}
         tensors["random/cpu"] = torch.get_rng_state()
-        if torch.cuda.is_available():
-            tensors["random/cuda"] = torch.cuda.get_rng_state()
+        if self._device.type == "cuda":
+            tensors["random/cuda"] = torch.cuda.get_rng_state(self._device)
         partial = path.with_name(f".{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         meta = json.dumps({"done": self.done, "identity": self._identity})
@@ -137,8 +138,8 @@ class Loop:
                     number, _, name = rest.partition("/")
                     state.setdefault(int(number), {})[name] = file.get_tensor(key)
             torch.set_rng_state(file.get_tensor("random/cpu"))
-            if torch.cuda.is_available() and "random/cuda" in file.keys():  # noqa: SIM118
-                torch.cuda.set_rng_state(file.get_tensor("random/cuda"))
+            if self._device.type == "cuda" and "random/cuda" in file.keys():  # noqa: SIM118
+                torch.cuda.set_rng_state(file.get_tensor("random/cuda"), self._device)
         whole = self.optimizer.state_dict()
         whole["state"] = state
         self.optimizer.load_state_dict(whole)

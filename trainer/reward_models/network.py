@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from trainer.reward_models.heads import Head, Rewards
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from trainer.reward_models.pairs import Batch
@@ -40,12 +41,15 @@ class RewardNetwork(nn.Module):
         head: rewards from pooled features.
         lm_head: turns hidden states into logits; kept only where a recipe regularises by it.
         causal: the trunk reads from left to right.
+
+    Attributes:
+        autocast: trunk and LM head compute in bfloat16 whatever type their weights have.
     """
 
     def __init__(self, trunk: Any, head: Head, lm_head: nn.Module | None, *, causal: bool) -> None:
         super().__init__()
         self.trunk, self.head, self.lm_head, self.causal = trunk, head, lm_head, causal
-        self.frozen = False
+        self.frozen = self.autocast = False
 
     @property
     def device(self) -> torch.device:
@@ -62,7 +66,7 @@ class RewardNetwork(nn.Module):
 
     def pool(self, batch: Batch) -> Pooled:
         """Run the trunk over a batch."""
-        with torch.no_grad() if self.frozen else nullcontext():
+        with torch.no_grad() if self.frozen else nullcontext(), self._computing():
             hidden = self.trunk(input_ids=batch.tokens, attention_mask=batch.mask).last_hidden_state
         if self.causal:
             last = batch.mask.sum(dim=1) - 1
@@ -75,6 +79,9 @@ class RewardNetwork(nn.Module):
         rewards: Rewards = self.head(self.pool(batch).pooled)
         return rewards
 
+    def _computing(self) -> AbstractContextManager[None]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.autocast else nullcontext()
+
     def log_probability(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return the summed log-probability of each response's tokens under the language model head, [n], in nats."""
         assert self.lm_head is not None
@@ -83,7 +90,8 @@ class RewardNetwork(nn.Module):
         total = hidden.new_zeros(len(hidden), dtype=torch.float32)
         for start in range(0, len(places), SLICE):  # logits of all positions at once would be the largest thing here
             part = slice(start, start + SLICE)
-            logits = self.lm_head(hidden[:, :-1][:, part]).float()
+            with self._computing():
+                logits = self.lm_head(hidden[:, :-1][:, part]).float()
             chosen = logits.log_softmax(dim=-1).gather(2, batch.tokens[:, 1:][:, part, None])[:, :, 0]
             total = total + (chosen * counts[:, part]).sum(dim=1)
         return total

@@ -26,7 +26,7 @@ class TrainSettings:
         max_length: tokens of a conversation; longer ones are left out and counted.
         plain: write turns as lines instead of by a chat template; None: where an encoder has no template.
         seed: of the head, the order and the dropout; members of an ensemble differ in it.
-        dtype: of the weights; auto is bfloat16 on a GPU and float32 on a CPU.
+        dtype: of the computation; auto is bfloat16 on a GPU and float32 on a CPU. Weights that learn are in float32.
         device: auto is a GPU where there is one.
         checkpoint_steps: between checkpoints.
         lora_rank: r (32 in arXiv 2406.10216).

@@ -111,7 +111,12 @@ def train(
     device = torch.device(device_of(settings.device))
     tokenizer: Any = AutoTokenizer.from_pretrained(source)
     first = replace(recipe, head="linear", heads=1) if recipe.second_stage else recipe
-    network = build_network(source, first, dtype_of(settings.dtype, device)).to(device)
+    kind = dtype_of(settings.dtype, device)
+    learns = (
+        settings.tune == "full"
+    )  # in bfloat16 a weight would not see most of the steps: they are below its last digit
+    network = build_network(source, first, torch.float32 if learns else kind).to(device)
+    network.autocast = learns and kind == torch.bfloat16
     known = None if cache is None else cache.texts
     encoder = ConversationEncoder(
         tokenizer, settings.max_length, plain=settings.plain, causal=network.causal, known=known

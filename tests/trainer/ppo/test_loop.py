@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.trainer.ppo.world import POLICY, prompts, rules, silent, sums, training
+from trainer.engines.transformers import TransformersEngine
 from trainer.ppo.curriculum import phase_of, plan_phases
 from trainer.ppo.engines import Drawing
 from trainer.ppo.experience import judge, lengths, observe
@@ -19,7 +20,7 @@ from trainer.ppo.models import Models
 from trainer.ppo.prompts import PpoError
 from trainer.ppo.record import read_lines
 from trainer.ppo.rollouts import Response, Sampler, all_alike, score
-from trainer.ppo.tensors import minibatches
+from trainer.ppo.tensors import collate, minibatches
 from verifiers.hybrid import REWARD_MODEL, RTV, HybridReward, Reward
 from warehouse.schemas import TRAINING_SIGNALS
 from warehouse.settings import EngineSettings
@@ -360,3 +361,33 @@ def test_computing_in_bfloat16_keeps_weights_in_fp32(tmp_path):
     assert {p.dtype for p in models.trained.values()} == {torch.float32}
     before = dict(Models(POLICY, training().settings).policy.named_parameters())
     assert any(not torch.equal(p, before[n]) for n, p in models.policy.named_parameters())
+
+
+@pytest.mark.parametrize("machine", [None, EngineSettings()])
+def test_only_the_policy_computes_in_bfloat16_and_not_what_rewards_it(tmp_path, monkeypatch, machine):
+    generated, rewarded = [], []
+    generate, ask = TransformersEngine.generate, rules().sources[RTV]
+
+    def generating(engine, requests):
+        generated.append(torch.is_autocast_enabled("cpu"))
+        return generate(engine, requests)
+
+    def asked(items):
+        rewarded.append(torch.is_autocast_enabled("cpu"))
+        return ask(items)
+
+    monkeypatch.setattr(TransformersEngine, "generate", generating)
+    chosen = replace(training(steps=2, dtype="bfloat16"), machine=machine)
+    train(chosen, HybridReward({RTV: asked}), tmp_path, silent)
+    assert set(generated) == {machine is None}  # another engine computes in the type of [policy]
+    assert set(rewarded) == {False}
+
+
+def test_values_are_in_fp32_where_the_trunk_computes_in_bfloat16():
+    models = Models(POLICY, training(dtype="bfloat16").settings)
+    torch.nn.init.normal_(models.critic.head.weight)
+    responses = sampler(models).draw(sums(4), 1, 0, "step", Counter())
+    with models.computing(), torch.no_grad():
+        values = models.critic(collate(responses, models.pad))
+    assert values.dtype == torch.float32
+    assert not torch.equal(values, values.bfloat16().float())

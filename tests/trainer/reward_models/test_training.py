@@ -24,6 +24,7 @@ from trainer.reward_models.ensemble import train_members, votes
 from trainer.reward_models.features import TrunkCache
 from trainer.reward_models.loop import CHECKPOINT, TrainingError
 from trainer.reward_models.model import RewardModel, load_reward_model, save_reward_model
+from trainer.reward_models.network import build_network
 from trainer.reward_models.pairs import ConversationError, Pair
 from trainer.reward_models.recipes import RECIPES, recipe_of
 from trainer.reward_models.settings import TrainSettings
@@ -101,6 +102,20 @@ def test_the_whole_trunk_learns_what_frozen_features_do_not_hold(tmp_path: Path)
     frozen = saved(train(pairs, "nursery", RECIPES["bt"], FROZEN), "bt", tmp_path / "frozen")
     whole = saved(train(pairs, "nursery", RECIPES["bt"], replace(SETTINGS, epochs=5)), "bt", tmp_path / "whole")
     assert accuracy(whole, held) > accuracy(frozen, held) + 0.1
+
+
+def test_weights_that_learn_take_up_small_steps_though_they_compute_in_bfloat16() -> None:
+    """At the default rate most steps are below the last digit of a weight in bfloat16."""
+    one = replace(SETTINGS, rate=1e-5, epochs=1)
+    before = dict(build_network(NURSERY, RECIPES["bt"]).trunk.named_parameters())
+    for dtype in ("float32", "bfloat16"):
+        network = train(style(48, 2), "nursery", RECIPES["bt"], replace(one, dtype=dtype)).network
+        assert {p.dtype for p in network.parameters()} == {torch.float32}
+        inner = {n: p for n, p in network.trunk.named_parameters() if "embed" not in n}
+        moved = sum(int((p != before[n]).sum()) for n, p in inner.items())
+        assert moved > 0.9 * sum(p.numel() for p in inner.values())
+    frozen = train(style(8, 2), "nursery", RECIPES["bt"], replace(FROZEN, dtype="bfloat16", epochs=1)).network
+    assert {p.dtype for p in frozen.trunk.parameters()} == {torch.bfloat16}
 
 
 def test_metarm_takes_its_gradient_at_the_meta_step() -> None:
@@ -272,7 +287,6 @@ def test_log_probabilities_are_those_of_the_model() -> None:
     """Against transformers' own loss, response by response."""
     from transformers import AutoModelForCausalLM
 
-    from trainer.reward_models.network import build_network
     from trainer.reward_models.pairs import ConversationEncoder, collate
 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(NURSERY)
