@@ -1,10 +1,10 @@
 """A seed's own world for `reward_sources`: word problems, the nursery's answers to them, and reward models of those.
 
 Everything is drawn anew for every seed, reward models too, so that an interval over seeds speaks of more than one
-model. Word problems of one and two steps (`trainer.nursery.arithmetic`, levels 1 and 3) are what the nursery's judge can
-read. To train on are problems that the nursery solves in some of its samples, not in all: others tell a group-relative
-trainer nothing. Held out are problems of the same numbers about other people and things, since little of what so small a
-model learns carries over to other numbers; and reward models learn from answers to yet other wordings.
+model. Word problems of one and two steps (`trainer.nursery.arithmetic`, levels 1 and 3) are what the nursery's judge
+can read. To train on are problems that the nursery solves in some of its samples, not in all: others tell a
+group-relative trainer nothing. Held out are problems of the same numbers about other people and things, since little
+of what so small a model learns carries over to other numbers; reward models learn from answers to yet other wordings.
 """
 
 import json
@@ -79,8 +79,8 @@ def make_world(folder: Path, seed: int, device: str) -> World:
         told = {"train": [asdict(p) for p in world.train], "heldout": [asdict(p) for p in world.heldout]}
         known.write_text(json.dumps(told | {"facts": world.facts}, indent=1) + "\n", encoding="utf-8")
     read = json.loads(known.read_text(encoding="utf-8"))
-    parts = [[Problem(**row) for row in read[part]] for part in ("train", "heldout")]
-    return World(folder, *parts, read["facts"])
+    train, heldout = ([Problem(**row) for row in read[part]] for part in ("train", "heldout"))
+    return World(folder, train, heldout, read["facts"])
 
 
 def _made(folder: Path, seed: int, device: str) -> World:
@@ -138,7 +138,7 @@ def _pairs(tasks: Sequence[NurseryTask], own: Sequence[Sequence[str]], rng: Rand
 def _reward_models(folder: Path, pairs: list[Pair], seed: int, device: str) -> dict[str, float]:
     """Train `bt` on the pairs as they are and `brme` on noisy ones; return how often held-out pairs are in order."""
     noisy, _ = flipped(pairs, FLIPPED, seed)
-    found = {}
+    found: dict[str, float] = {}
     for recipe, some in zip(MODELS, (pairs, noisy), strict=True):
         chosen = _TRAINING.model_copy(update={"recipe": recipe, "seed": seed, "device": device})
         (made,) = train_members(some, chosen, folder / recipe, labelled=pairs)
