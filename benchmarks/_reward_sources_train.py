@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -179,7 +180,7 @@ def train_arm(world: World, arm: str, seed: int, steps: int, folder: Path, devic
     prompts = Prompts(
         tuple(_prompt(p, arm, "all") for p in world.train),
         tuple(sorted((_prompt(p, arm, "") for p in world.heldout), key=lambda p: p.prompt_id)),
-        left_out={},  # type: ignore[arg-type]
+        left_out=Counter(),
     )
     problems = {prompt_id([("user", p.prompt)]): p for p in (*world.train, *world.heldout)}
     lines: list[dict[str, Any]] = []

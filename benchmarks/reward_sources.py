@@ -79,14 +79,14 @@ def main() -> int:
     parser.add_argument("--work", type=Path, help="a folder to keep; worlds and trainings in it are taken as they are")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--only", choices=["sources", "robust"])
-    parser.add_argument("--smoke", action="store_true", help="2 seeds, 4 steps: does it run at all?")
+    parser.add_argument("--smoke", action="store_true", help="2 seeds, 3 steps: does it run at all?")
     parser.add_argument("--prepare", action="store_true", help="make the worlds, with their reward models, and stop")
     parser.add_argument(
         "--results", type=Path, help="where the report goes; default: benchmarks/results, or of a smoke DIR"
     )
     options = parser.parse_args()
     if options.smoke:
-        options.seeds, options.steps = 2, 4
+        options.seeds, options.steps = 2, 3
     with tempfile.TemporaryDirectory() as temporary:
         work = (options.work or Path(temporary)).resolve()
         found = run(options, work)
