@@ -171,7 +171,7 @@ def train_arm(world: World, arm: str, seed: int, steps: int, folder: Path, devic
 
     Only the result is kept. The folder of a training is made anew where it was killed.
     """
-    kept = folder.with_suffix(".json")
+    kept = folder.parent / f"{folder.name}.json"  # not with_suffix: the name of an arm may have a dot
     if kept.is_file():
         found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
         return found
