@@ -87,6 +87,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.smoke:
         options.seeds, options.steps = 2, 3
+    if options.seeds < 2:
+        parser.error("--seeds: an interval takes two seeds at least")
     with tempfile.TemporaryDirectory() as temporary:
         work = (options.work or Path(temporary)).resolve()
         found = run(options, work)
