@@ -43,13 +43,17 @@ class Witness:
         rules: the rule verifier.
         problems: prompt_id -> problem, with the gold that the source may not know.
         heldout: prompt_ids of held-out problems.
+        share: of the nominal reward in what is learnt, the rest being the worst (`ppo.robust`): so it is noted.
 
     Attributes:
         step: updates that the policy has had; whoever trains keeps it.
         rows: one for each time that the source was asked; see `_row`.
     """
 
-    def __init__(self, source: Source, rules: Source, problems: dict[str, Problem], heldout: set[str]) -> None:
+    def __init__(
+        self, source: Source, rules: Source, problems: dict[str, Problem], heldout: set[str], share: float = 1.0
+    ) -> None:
+        self._share = share
         self._source, self._rules, self._problems, self._heldout = source, rules, problems, heldout
         self.step = 0
         self.rows: list[dict[str, Any]] = []
@@ -62,9 +66,17 @@ class Witness:
         ]
         right = {(r.prompt_id, r.sample): r.reward == 1.0 for r in self._rules(known)}
         held = bool(items) and items[0].prompt_id in self._heldout
+        noted = [_learnt(r, self._share) for r in found]
         total = len(self._heldout) * EVALUATE_SAMPLES if held else PROMPTS * SAMPLES
-        self.rows.append({"step": self.step, "part": "heldout" if held else "train", **_row(found, right, total)})
+        self.rows.append({"step": self.step, "part": "heldout" if held else "train", **_row(noted, right, total)})
         return found
+
+
+def _learnt(reward: Reward, share: float) -> Reward:
+    """Return a reward as the robust objective has it (arXiv 2409.15360)."""
+    if reward.reward is None or reward.worst is None:
+        return reward
+    return replace(reward, reward=share * reward.reward + (1 - share) * reward.worst)
 
 
 def _row(rewards: Sequence[Reward], right: dict[tuple[str, int], bool], total: int) -> dict[str, Any]:
@@ -188,7 +200,8 @@ def train_arm(world: World, arm: str, seed: int, steps: int, folder: Path, devic
     with VerifierPool(1) as pool, _reward(arm, settings) as (product, made_by):
         rules = RuleVerifiers(pool)
         (name,) = {product.source_of(p.answered(0, "", "stop")) for p in (*prompts.train, *prompts.heldout)}
-        witness = Witness(product.sources[str(name)], rules, problems, {p.prompt_id for p in prompts.heldout})
+        held = {p.prompt_id for p in prompts.heldout}
+        witness = Witness(product.sources[str(name)], rules, problems, held, settings.ppo.robust)
 
         def told(line: dict[str, Any]) -> None:
             if line["kind"] == "step":

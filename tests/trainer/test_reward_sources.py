@@ -69,3 +69,16 @@ def test_a_gap_is_what_the_source_believes_was_won_and_was_not():
     (one,) = differences(arms)
     assert (one["better"], one["worse"], one["kind"]) == ("rtv", "bt", "also")
     assert one["last"]["mean"] == pytest.approx(0.4)
+
+
+def test_what_is_noted_is_what_a_robust_objective_learns_from():
+    def source(items):
+        return [Reward(i.prompt_id, i.sample, 0.8, "reward_model", worst=0.2) for i in items]
+
+    def rules(items):
+        return [Reward(i.prompt_id, i.sample, 1.0, "rtv") for i in items]
+
+    witness = Witness(source, rules, {"p": Problem("?", "7", "8", "8")}, set(), share=0.75)
+    (given,) = witness([Scorable("p", 0, (("user", "?"),), "7", "stop")])
+    assert (given.reward, given.worst) == (0.8, 0.2)
+    assert witness.rows[0]["of_right"] == pytest.approx(0.65)
