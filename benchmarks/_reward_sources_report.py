@@ -71,7 +71,7 @@ def _fixed(found: dict[str, Any]) -> str:
         f"ones rightly; of the best-of-N references that it chose, {wrong:.0%} are wrong. All sizes and settings, and "
         "what counts as a departure, were fixed with seed 900, which is not reported: its reward models first learnt "
         "from few pairs of other problems and ordered held-out ones by chance, so the pairs were changed. After its "
-        "trainings had run nothing was changed but these words."
+        "trainings had run, no size, setting or criterion was changed."
     )
 
 
@@ -80,7 +80,8 @@ def _robust_setting(found: dict[str, Any]) -> str:
     return (
         "The same problems, rewarded by a BRME model (recipe `brme`) that learnt from the same pairs with "
         f"{FLIPPED:.0%} of the labels turned round: it orders {accuracy:.0%} of held-out pairs rightly. The objective "
-        "is a * nominal + (1 - a) * worst, over the heads (arXiv 2409.15360), `ppo.robust` = a."
+        "is a * nominal + (1 - a) * worst, over the heads (arXiv 2409.15360), `ppo.robust` = a; what is called "
+        "reward here is that objective, of each arm its own."
     )
 
 
