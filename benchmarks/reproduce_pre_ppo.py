@@ -129,6 +129,8 @@ def told() -> argparse.Namespace:
     parser.add_argument("--world", default="sums", choices=WORLDS)
     parser.add_argument("--curate", action="store_true", help="make the releases, train nothing")
     options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error("--seeds: 2 at least, for an interval")
     arms = list(SAID) if "all_of_them" in options.arms else options.arms
     options.arms = list(dict.fromkeys([*arms, "random"]))  # what the others are compared with
     return options
