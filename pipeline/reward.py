@@ -74,7 +74,7 @@ def serve_rewards(
     address, actual = listener.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
     secret = "with a token" if token else "without a token"
-    with listener, _scoring(settings, max_queue, rules_only=rules_only) as scoring:
+    with listener, open_scoring(settings, max_queue, rules_only=rules_only) as scoring:
         pool = VerifierPool(workers or settings.verifiers.workers or settings.engine.workers, sandbox=sandbox)
         offered = ", ".join(("verifiers", *(scoring.makers if scoring else ())))
         console.print(
@@ -88,7 +88,7 @@ def serve_rewards(
 
 
 @contextmanager
-def _scoring(settings: Settings, queue_tasks: int, *, rules_only: bool) -> Iterator[Scoring | None]:
+def open_scoring(settings: Settings, queue_tasks: int, *, rules_only: bool) -> Iterator[Scoring | None]:
     """Open the judge and the reward models of the settings, loaded; None where there are none to serve.
 
     Raises:

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from pipeline.reward import open_scoring
 from tests.pipeline.test_reward_command import refused, started
 from tests.trainer.exports.conftest import MATHS, release, row
 from tests.verifiers.service_harness import until
@@ -176,6 +177,32 @@ def test_another_judge_than_the_releases_is_told(reward, asked, monkeypatch):
         reward.score([asked[0][0]], ["#### 4"])
     monkeypatch.setenv("PREPPO_REWARD_MAKERS", "any")
     assert reward.score([asked[0][0]], ["#### 4"])[0].reward == 1.0
+
+
+def judged(settings, word_problems):
+    """Return what a judge of these settings comes to, and what is wrong with it."""
+    items = [
+        Scorable(prompt_id=str(n), sample=0, messages=(("user", t.prompt),), response=f"It is {gold_of(t)}.",
+                 ground_truth=json.dumps(gold_of(t)))
+        for n, t in enumerate(word_problems)
+    ]  # fmt: skip
+    with open_scoring(Settings.model_validate({"judge": settings}), 100, rules_only=False) as scoring:
+        return scoring.score(items), scoring.problems()
+
+
+def test_a_judge_that_its_canaries_fool_rewards_nothing(word_problems):
+    """It was trained for another template, so that it gives no verdict on them."""
+    strange = {"gold_template": "pairwise-gold", "canaries": 4, "retries": 0, "max_tokens": 8}
+    found, problems = judged(JUDGE | strange, word_problems[:6])
+    assert {(one.status, one.reward) for one in found} == {("unusable", None)}
+    assert "its scores are not to be used" in problems["genrm_ground_truth"]
+
+
+def test_a_judge_whose_server_is_gone_rewards_nothing(word_problems):
+    serving = {"base_urls": ["http://127.0.0.1:1/v1"], "retries": 0}
+    found, problems = judged(JUDGE | {"engine": "openai", "serving": serving}, word_problems)
+    assert {(one.status, one.reward) for one in found} == {("unavailable", None)}
+    assert "the judge cannot be asked" in problems["genrm_ground_truth"]
 
 
 def test_rules_alone_need_no_torch(tmp_path):

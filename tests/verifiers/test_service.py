@@ -200,8 +200,9 @@ def test_whatever_is_sent_the_answer_is_verdicts_or_one_message(served, body):
     ("method", "path", "options", "code", "message"),
     [
         ("GET", "/verify", {}, 405, "Method Not Allowed"),
+        ("GET", "/reward", {}, 405, "Method Not Allowed"),
         ("POST", "/health", {}, 405, "Method Not Allowed"),
-        ("GET", "/", {}, 404, "POST /verify and GET /health"),
+        ("GET", "/", {}, 404, "POST /verify, POST /reward and GET /health"),
         ("POST", "/verify", {"content": b"{}"}, 415, "application/json"),
         ("POST", "/verify", {"content": b"{}", "headers": {"Content-Type": "text/plain"}}, 415, "application/json"),
         ("POST", "/verify", {"json": {}, "headers": {"Host": "evil.example"}}, 403, "localhost only"),
