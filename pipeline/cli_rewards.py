@@ -12,7 +12,7 @@ from pipeline.command import Group, Session, err, out
 
 @click.group(cls=Group)
 def reward() -> None:
-    """Verify for other programs, and train reward models."""
+    """Reward for other programs, and train reward models."""
 
 
 @reward.command("train")
@@ -44,6 +44,7 @@ def reward_train(session: Session, folder: Path) -> None:
 @click.option("--port", default=8400, show_default=True, type=click.IntRange(0, 65535), help="0: any that is free.")
 @click.option("--workers", type=click.IntRange(1), help="Processes. Default: the settings', else one per CPU.")
 @click.option("--sandbox", type=click.Choice(["bubblewrap", "unsafe"]), help="Default: the settings'.")
+@click.option("--rules-only", is_flag=True, help="No judge and no reward models, whatever the settings name.")
 @click.option("--max-queue", default=16384, show_default=True, type=click.IntRange(1), help="Tasks admitted at a time.")
 @click.option("--max-tasks", default=1024, show_default=True, type=click.IntRange(1), help="Tasks in one request.")
 @click.option("--max-body-mb", default=32, show_default=True, type=click.IntRange(1), help="MiB of one request.")
@@ -54,16 +55,18 @@ def reward_train(session: Session, folder: Path) -> None:
 @click.pass_obj
 def reward_serve(session: Session, /, host: str, port: int, workers: int | None, sandbox: str | None,
                  **limits: Any) -> None:  # fmt: skip
-    r"""Serve the rule verifiers over HTTP: to trainers elsewhere, to hosts without a sandbox.
+    r"""Serve rewards over HTTP: to trainers elsewhere, to hosts without a sandbox.
 
-    POST /verify takes {"tasks": [...]} and returns {"verdicts": [...]}; GET /health is 200 while it can verify.
-    SIGTERM ends it when what was admitted is done.
+    POST /verify takes {"tasks": [...]} and returns the {"verdicts": [...]} of the rule verifiers. POST /reward returns
+    {"rewards": [...]}, also by the judge and the reward models that [judge] and [reward_model] name. GET /health is
+    200 while it can do both, and tells who makes the rewards. SIGTERM ends it when what was admitted is done.
 
     \b
     Examples:
       preppo reward serve
+      preppo --config preppo.toml reward serve --rules-only
       PREPPO_REWARD_TOKEN="$(openssl rand -hex 32)" preppo reward serve --host 0.0.0.0 --workers 32
     """
-    from pipeline.reward import serve_verifiers
+    from pipeline.reward import serve_rewards
 
-    serve_verifiers(session.config, err, host, port, workers, sandbox, **limits)
+    serve_rewards(session.config, err, host, port, workers, sandbox, **limits)

@@ -16,9 +16,8 @@ from pipeline.command import Command, Group, Session, err, out
               "jsonl.")  # fmt: skip
 @click.option("--out", "target", type=click.Path(path_type=Path), help="A new folder. Default: in the home's exports.")
 @click.option("--arm", help="With latest: of this arm.")
-@click.option(
-    "--in-process", is_flag=True, help="The trainer imports preppo: the judge and the reward models count, too."
-)
+@click.option("--with-models", "--in-process", "with_models", is_flag=True, help="The judge and the reward models "
+              "count, too: in the trainer's process, or on a server. (--in-process: its older name.)")  # fmt: skip
 @click.option("--unscored", type=click.Choice(["refuse", "skip", "keep"]), default="refuse", show_default=True,
               help="Rows that no source rewards which the export can call.")  # fmt: skip
 @click.option("--raw", type=click.Choice(["refuse", "skip", "chat"]), default="refuse", show_default=True,

@@ -57,29 +57,45 @@ def hybrid_reward(settings: Settings, workers: int | None = None) -> Iterator[Hy
     count = workers or chosen.workers or settings.engine.workers
     with ExitStack() as stack:
         pool = stack.enter_context(VerifierPool(count, sandbox=chosen.sandbox, url=chosen.url))
-        sources: dict[str, Callable[[Sequence[Scorable]], Sequence[Reward]]] = {
-            RTV: RuleVerifiers(pool, settings.reward.budget_s)
-        }
-        sources |= _judges(settings, stack)
+        models = stack.enter_context(model_sources(settings))
+        yield HybridReward({RTV: RuleVerifiers(pool, settings.reward.budget_s), **models})
+
+
+@contextmanager
+def model_sources(settings: Settings) -> Iterator[dict[str, LateSource]]:
+    """Open the sources that need models, and close their engine afterwards: the judge's, and the reward models.
+
+    Each loads what it needs when it is first asked, or told to.
+
+    Raises:
+        EngineError: the judge's engine cannot be started.
+        ModelError: a model cannot be had.
+    """
+    with ExitStack() as stack:
+        sources = _judges(settings, stack)
         if settings.reward_model.models:
-            sources[REWARD_MODEL] = _Late(lambda: _models(settings))
-        yield HybridReward(sources)
+            sources[REWARD_MODEL] = LateSource(lambda: _models(settings))
+        yield sources
 
 
-class _Late:
+class LateSource:
     """A source that is made when it is first asked."""
 
     def __init__(self, make: Callable[[], Callable[[Sequence[Scorable]], Sequence[Reward]]]) -> None:
         self._make = make
         self._made: Callable[[Sequence[Scorable]], Sequence[Reward]] | None = None
 
-    def __call__(self, items: Sequence[Scorable]) -> Sequence[Reward]:
+    def load(self) -> Callable[[Sequence[Scorable]], Sequence[Reward]]:
+        """Make it now, and return it."""
         if self._made is None:
             self._made = self._make()
-        return self._made(items)
+        return self._made
+
+    def __call__(self, items: Sequence[Scorable]) -> Sequence[Reward]:
+        return self.load()(items)
 
 
-def _judges(settings: Settings, stack: ExitStack) -> dict[str, _Late]:
+def _judges(settings: Settings, stack: ExitStack) -> dict[str, LateSource]:
     """Return a judge a source, all over one engine."""
     chosen = settings.judge
     engines: list[Engine] = []
@@ -90,8 +106,8 @@ def _judges(settings: Settings, stack: ExitStack) -> dict[str, _Late]:
             stack.callback(engines[0].close)
         return JudgeSource(judge_for(chosen, source, engines[0]), source)
 
-    def late(source: str) -> _Late:
-        return _Late(lambda: judge(source))
+    def late(source: str) -> LateSource:
+        return LateSource(lambda: judge(source))
 
     return {source: late(source) for source in judged_sources(chosen)}
 

@@ -10,15 +10,16 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from verifiers import composite
+from verifiers.admission import Limits, Refusal, Room, Ticket
 from verifiers.contract import Status, Task, Verdict
 from verifiers.fair_queue import FairQueue
 from verifiers.registry import REGISTRY
+from verifiers.scoring import Scoring
 
 logger = logging.getLogger(__name__)
 
@@ -54,53 +55,7 @@ class Pool(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a server takes on.
-
-    Attributes:
-        queue_tasks: tasks that are admitted and not yet decided, of all clients.
-        request_tasks: tasks in one request.
-        body_bytes: bytes of one request's body.
-        held_bytes: bytes of all bodies that are being read or wait for verdicts.
-        budget_s: the most seconds that a task may ask for.
-        body_s: seconds in which a body must have arrived.
-    """
-
-    queue_tasks: int = 16_384
-    request_tasks: int = 1_024
-    body_bytes: int = 32 << 20
-    held_bytes: int = 512 << 20
-    budget_s: float = 60.0
-    body_s: float = 30.0
-
-    def __post_init__(self) -> None:
-        if self.request_tasks > self.queue_tasks or self.body_bytes > self.held_bytes:
-            message = "one request must fit in: request_tasks <= queue_tasks, and body_bytes <= held_bytes"
-            raise ValueError(message)
-
-
-class Refusal(Exception):
-    """A request is answered with an error: its HTTP status, one message, and headers."""
-
-    def __init__(self, code: int, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.code, self.headers = code, dict(headers or {})
-
-
-@dataclass(eq=False, slots=True)
-class Ticket:
-    """The tasks of one admitted request, and their verdicts as they come."""
-
-    client: str
-    tasks: Sequence[Task]
-    done: asyncio.Future[None]
-    verdicts: list[Verdict | None] = field(init=False)
-    undecided: int = field(init=False)
-    cancelled: bool = False
-
-    def __post_init__(self) -> None:
-        self.verdicts, self.undecided = [None] * len(self.tasks), len(self.tasks)
+VerifyTicket = Ticket[Task, Verdict]
 
 
 class Lane:
@@ -108,18 +63,18 @@ class Lane:
 
     def __init__(self, name: str, pool: Pool) -> None:
         self.name, self._pool = name, pool
-        self.queue: FairQueue[tuple[Ticket, int]] = FairQueue()
+        self.queue: FairQueue[tuple[VerifyTicket, int]] = FairQueue()
         self.seconds: dict[tuple[str, str], float] = {}  # what a client's task of a verifier takes: a moving average
         self.late_at = math.inf  # when the batch that runs can no longer be all right
         self.awake = asyncio.Event()
         self.thread = ThreadPoolExecutor(1, f"verify-{name}")
 
-    def expected_s(self, item: tuple[Ticket, int]) -> float:
+    def expected_s(self, item: tuple[VerifyTicket, int]) -> float:
         """Return the seconds that a task should take."""
         ticket, position = item
         return self.seconds.get((ticket.client, ticket.tasks[position].verifier), FIRST_S[self.name])
 
-    async def next_batch(self) -> list[tuple[Ticket, int]]:
+    async def next_batch(self) -> list[tuple[VerifyTicket, int]]:
         """Wait for tasks, and return the next ones: enough to keep all workers busy for a moment, no more."""
         while not len(self.queue):
             self.awake.clear()
@@ -127,7 +82,7 @@ class Lane:
         workers = self._pool.workers if self.name == "heavy" else 1
         return self.queue.take(self.expected_s, BATCH_S[self.name] * workers, 2 * workers, BATCH_TASKS)
 
-    async def verify(self, batch: list[tuple[Ticket, int]]) -> list[Verdict]:
+    async def verify(self, batch: list[tuple[VerifyTicket, int]]) -> list[Verdict]:
         """Verify one batch in the lane's thread."""
         tasks = [ticket.tasks[position] for ticket, position in batch]
         self.late_at = time.monotonic() + START_LIMIT_S + 2 * sum(map(_budget_s, tasks))  # a job may run twice
@@ -151,7 +106,7 @@ class Lane:
         version = REGISTRY[name].version if name in REGISTRY else ""
         return [Verdict(Status.error, None, None, f"the verifier pool failed: {message}", name, version, 0.0)]
 
-    def learn(self, batch: list[tuple[Ticket, int]], verdicts: list[Verdict]) -> None:
+    def learn(self, batch: list[tuple[VerifyTicket, int]], verdicts: list[Verdict]) -> None:
         """Correct the clocks of the clients by what their tasks took, and what is expected of the next ones."""
         extra: Counter[str] = Counter()
         for item, verdict in zip(batch, verdicts, strict=True):
@@ -170,36 +125,31 @@ class Service:
 
     def __init__(self, pool: Pool, limits: Limits | None = None) -> None:
         self.pool, self.limits = pool, limits or Limits()
-        self.waiting: Counter[str] = Counter()  # undecided tasks by client
+        self.room = Room(self.limits.queue_tasks)
         self.held_bytes = 0
         self.draining = False
         self.problems: dict[str, str] | None = None  # by verifier; None until the first probe has ended
         self.lanes = {name: Lane(name, pool) for name in BATCH_S}
-        self._rate = 1_000.0  # tasks a second, as a moving average
         self._loops: list[asyncio.Task[None]] = []
 
-    def submit(self, client: str, tasks: Sequence[Task], *, probe: bool = False) -> Ticket:
-        """Admit tasks.
+    @property
+    def waiting(self) -> Counter[str]:
+        """Return the undecided tasks by client."""
+        return self.room.waiting
 
-        A client may hold as many tasks as would be left free after it: whoever comes next finds room, too.
+    def submit(self, client: str, tasks: Sequence[Task], *, probe: bool = False) -> VerifyTicket:
+        """Admit tasks; see `Room.admit`.
 
         Raises:
             Refusal: 429 while there is no room, 503 while the server ends.
         """
-        if self.draining and not probe:
-            raise Refusal(503, "the server is ending; try another, or again later", {"Retry-After": "5"})
-        total = self.waiting.total()
-        free = self.limits.queue_tasks - total
-        if total and not probe and self.waiting[client] + len(tasks) > free:
-            seconds = min(30, math.ceil(total / self._rate))
-            message = f"the queue is full: {total} of {self.limits.queue_tasks} tasks wait; try again in {seconds} s"
-            raise Refusal(429, message, {"Retry-After": str(seconds)})
-        ticket = Ticket(client, tasks, asyncio.get_running_loop().create_future())
-        if not tasks:
-            ticket.done.set_result(None)
-            return ticket
-        self.waiting[client] += len(tasks)
-        by_lane: dict[str, list[tuple[Ticket, int]]] = {name: [] for name in self.lanes}
+        if probe:
+            self.room.count(client, len(tasks))
+        else:
+            self.refuse_while_draining()
+            self.room.admit(client, len(tasks))
+        ticket = VerifyTicket(client, tasks, asyncio.get_running_loop().create_future())
+        by_lane: dict[str, list[tuple[VerifyTicket, int]]] = {name: [] for name in self.lanes}
         for position, task in enumerate(tasks):
             by_lane["heavy" if _may_need_worker(task.verifier) else "light"].append((ticket, position))
         for name, items in by_lane.items():
@@ -207,18 +157,21 @@ class Service:
             self.lanes[name].awake.set()
         return ticket
 
-    def cancel(self, ticket: Ticket) -> None:
+    def refuse_while_draining(self) -> None:
+        """Take nothing new while the server ends.
+
+        Raises:
+            Refusal: 503.
+        """
+        if self.draining:
+            raise Refusal(503, "the server is ending; try another, or again later", {"Retry-After": "5"})
+
+    def cancel(self, ticket: VerifyTicket) -> None:
         """Give up a request: what still waits of it is forgotten, what runs is thrown away when it ends."""
         if ticket.cancelled or not ticket.undecided:
             return
         ticket.cancelled = True
-        self._settle(ticket, sum(lane.queue.drop(ticket.client, ticket) for lane in self.lanes.values()))
-
-    def _settle(self, ticket: Ticket, tasks: int) -> None:
-        ticket.undecided -= tasks
-        self.waiting[ticket.client] -= tasks
-        if not self.waiting[ticket.client]:
-            del self.waiting[ticket.client]
+        self.room.settle(ticket, sum(lane.queue.drop(ticket.client, ticket) for lane in self.lanes.values()))
 
     async def run(self, lane: Lane) -> None:
         """Verify what comes into a lane, for ever."""
@@ -226,14 +179,11 @@ class Service:
             batch = await lane.next_batch()
             started = time.monotonic()
             verdicts = await lane.verify(batch)
-            rate = len(batch) / max(time.monotonic() - started, 1e-4)
-            self._rate += 0.2 * (rate - self._rate)
+            self.room.learn(len(batch), time.monotonic() - started)
             lane.learn(batch, verdicts)
             for (ticket, position), verdict in zip(batch, verdicts, strict=True):
-                ticket.verdicts[position] = verdict
-                self._settle(ticket, 1)
-                if not ticket.undecided and not ticket.done.done():
-                    ticket.done.set_result(None)
+                ticket.answers[position] = verdict
+                self.room.settle(ticket, 1)
 
     async def probe(self) -> None:
         """See, again and again, that a task of each kind is decided as it must be."""
@@ -241,7 +191,7 @@ class Service:
         while True:
             ticket = self.submit("", tasks, probe=True)
             await ticket.done
-            found = zip(tasks, ticket.verdicts, strict=True)
+            found = zip(tasks, ticket.answers, strict=True)
             problems = {task.verifier: v.detail for task, v in found if v and v.status is not Status.correct}
             for name in sorted(problems.keys() - (self.problems or {}).keys()):
                 logger.warning("%s cannot be verified here: %s", name, problems[name])
@@ -261,10 +211,10 @@ class Service:
         return ("failing", dict(self.problems)) if self.problems else ("ok", {})
 
     @contextlib.asynccontextmanager
-    async def running(self, _: object = None) -> AsyncIterator[None]:
-        """Keep the lanes going; end them, their threads and the pool afterwards."""
+    async def running(self, scoring: Scoring) -> AsyncIterator[None]:
+        """Keep the lanes and the scoring going; end them, their threads and the pool afterwards."""
         self._loops = [asyncio.create_task(self.run(lane)) for lane in self.lanes.values()]
-        self._loops.append(asyncio.create_task(self.probe()))
+        self._loops += [asyncio.create_task(self.probe()), asyncio.create_task(scoring.run())]
         try:
             yield
         finally:
@@ -273,6 +223,7 @@ class Service:
             await asyncio.gather(*self._loops, return_exceptions=True)
             for lane in self.lanes.values():
                 await asyncio.to_thread(lane.thread.shutdown)
+            await scoring.close()
             await asyncio.to_thread(self.pool.close)
 
 

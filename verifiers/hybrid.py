@@ -7,7 +7,9 @@ score. One object scores rollouts in curation, in PPO and in other trainers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from verifiers.registry import REGISTRY
@@ -160,6 +162,25 @@ class HybridReward:
             msg = f"hybrid reward: {len(missing)} responses were not answered, such as one to {missing[0].prompt_id}"
             raise ValueError(msg)
         return [reward for reward in found if reward is not None]
+
+    def score_by_content(self, items: Sequence[Scorable]) -> list[Reward]:
+        """Return one reward a response, in order, where nothing but their content tells responses apart.
+
+        What `sample` says does not count: a reward depends on the task and the response alone, whatever is scored
+        beside it, and equal responses to equal tasks are scored once.
+
+        Raises:
+            ValueError: a source does not answer for each.
+        """
+        named = [by_content(item) for item in items]
+        found = {(r.prompt_id, r.sample): r for r in self.score(list(dict.fromkeys(named)))}
+        return [found[item.prompt_id, item.sample] for item in named]
+
+
+def by_content(item: Scorable) -> Scorable:
+    """Return a response numbered by a hash of all that is known of it."""
+    text = json.dumps(asdict(replace(item, sample=0)), sort_keys=True)
+    return replace(item, sample=int.from_bytes(hashlib.blake2b(text.encode("ascii"), digest_size=7).digest()))
 
 
 def _why_none(item: Scorable) -> str:

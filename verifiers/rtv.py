@@ -27,22 +27,27 @@ class RuleVerifiers:
     def __call__(self, items: Sequence[Scorable]) -> list[Reward]:
         """Return one reward a response, in order; what could not be decided has a status and none."""
         answered = [item for item in items if item.response is not None]
-        verdicts = iter(self._pool.verify([self._task(item) for item in answered]))
-        return [_unanswered(item) if item.response is None else _reward(item, next(verdicts)) for item in items]
-
-    def _task(self, item: Scorable) -> Task:
-        prompt = item.messages[-1][1] if item.messages else ""
-        return Task(
-            item.verifier or "",
-            item.response or "",
-            item.ground_truth,
-            prompt=prompt,
-            budget_s=self._budget_s,
-            finish_reason=item.finish_reason,
-        )
+        verdicts = iter(self._pool.verify([task_of(item, self._budget_s) for item in answered]))
+        return [reward_of(item, None if item.response is None else next(verdicts)) for item in items]
 
 
-def _reward(item: Scorable, verdict: Verdict) -> Reward:
+def task_of(item: Scorable, budget_s: float | None = None) -> Task:
+    """Return what a verifier is asked about a response."""
+    prompt = item.messages[-1][1] if item.messages else ""
+    return Task(
+        item.verifier or "",
+        item.response or "",
+        item.ground_truth,
+        prompt=prompt,
+        budget_s=budget_s,
+        finish_reason=item.finish_reason,
+    )
+
+
+def reward_of(item: Scorable, verdict: Verdict | None) -> Reward:
+    """Return what a verdict rewards a response with; None where there was no response to verify."""
+    if verdict is None:
+        return _unanswered(item)
     by = f"{verdict.verifier}@{verdict.version}"
     status, detail = str(verdict.status), verdict.detail
     return Reward(item.prompt_id, item.sample, verdict.score, RTV, by, status, detail, verdict.score)

@@ -1,176 +1,45 @@
-"""The verifiers over HTTP: many clients, one `VerifierPool`.
+"""The verifiers over HTTP, and the hybrid reward: many clients, one `VerifierPool`, one judge with its reward models.
 
-`POST /verify` takes `{"tasks": [...]}` and returns `{"verdicts": [...]}` in the same order; `GET /health` tells whether
-the server can verify. What was admitted is decided, unless its client goes away; where there is no room, the answer is
-429 with Retry-After. See `dispatch` for the work itself.
+`POST /verify` takes `{"tasks": [...]}` and returns `{"verdicts": [...]}` in the same order, `POST /reward` returns
+`{"rewards": [...]}`; `GET /health` tells whether the server can do both, and who makes the rewards. What was admitted
+is decided, unless its client goes away; where there is no room, the answer is 429 with Retry-After. See `dispatch` for
+the work of the verifiers and `scoring` for that of judge and models.
 """
 
-import asyncio
 import dataclasses
-import hmac
 import ipaddress
 import signal
 import socket
 from types import FrameType
-from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
-from verifiers.dispatch import Limits, Pool, Refusal, Service, Ticket
+from verifiers.admission import Limits, Refusal, Room
+from verifiers.dispatch import Pool, Service
+from verifiers.endpoints import VerifyEndpoint, authorize, authorized
+from verifiers.hybrid import RTV
 from verifiers.registry import available
-from verifiers.wire import CLIENT_HEADER, MAX_ID, TOKEN_VARIABLE, RequestError, read_request, write_verdicts
-
-HEARTBEAT_S = 10.0
-"""An answer that takes longer begins with a blank at this interval, so that a silent server is a dead one."""
+from verifiers.reward_endpoint import RewardEndpoint
+from verifiers.scoring import Scoring
+from verifiers.wire import TOKEN_VARIABLE, RequestError
 
 MAX_CONNECTIONS = 1024
 MIN_TOKEN = 16
 
 
-class VerifyEndpoint:
-    """`POST /verify`, from the first byte of the body to the last of the answer."""
-
-    def __init__(self, service: Service, token: str | None) -> None:
-        self._service, self._token = service, token
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        service, limits = self._service, self._service.limits
-        authorize(request, self._token)
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise Refusal(415, "the Content-Type must be application/json", _CLOSE)
-        held = _Held(service)
-        try:
-            body = await read_body(request, limits, held)
-            asked = read_request(body, max_tasks=limits.request_tasks, max_budget_s=limits.budget_s)
-            del body
-            ticket = service.submit(_client(request), asked.tasks)
-            try:
-                await self._answer(ticket, asked.id, receive, send)
-            finally:
-                service.cancel(ticket)
-        except ClientDisconnect:
-            return
-        finally:
-            held.release()
-
-    async def _answer(self, ticket: Ticket, request_id: str | None, receive: Receive, send: Send) -> None:
-        gone = asyncio.create_task(_gone(receive))
-        started = False
-        try:
-            while True:
-                await asyncio.wait((ticket.done, gone), timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
-                if gone.done() or ticket.done.done():
-                    break
-                if not started:
-                    headers = [(b"content-type", b"application/json")]
-                    await send({"type": "http.response.start", "status": 200, "headers": headers})
-                    started = True
-                await send({"type": "http.response.body", "body": b" ", "more_body": True})
-            if not ticket.done.done():
-                return
-            content = write_verdicts([verdict for verdict in ticket.verdicts if verdict is not None], request_id)
-            if started:
-                await send({"type": "http.response.body", "body": content})
-            else:
-                await Response(content, media_type="application/json")({"type": "http"}, receive, send)
-        finally:
-            gone.cancel()
-
-
-class _Held:
-    """The bytes of one body, counted among those of all."""
-
-    def __init__(self, service: Service) -> None:
-        self._service, self._bytes = service, 0
-
-    def add(self, size: int) -> None:
-        if self._service.held_bytes + size > self._service.limits.held_bytes:
-            raise Refusal(429, "too many bytes of requests wait; try again in 1 s", {"Retry-After": "1", **_CLOSE})
-        self._bytes += size
-        self._service.held_bytes += size
-
-    def release(self) -> None:
-        self._service.held_bytes -= self._bytes
-        self._bytes = 0
-
-
-_CLOSE = {"Connection": "close"}  # the rest of the body is not read
-
-
-async def read_body(request: Request, limits: Limits, held: _Held) -> bytes:
-    """Read a body, no further than its limit.
-
-    Raises:
-        Refusal: 413 as soon as it is known to be too long, 408 when it does not arrive in time, 429 when too much is
-            held already.
-    """
-    declared = request.headers.get("content-length", "")
-    too_long = Refusal(413, f"the body is longer than this server's {limits.body_bytes} bytes: send parts", _CLOSE)
-    if declared.isdecimal() and int(declared[:20]) > limits.body_bytes:
-        raise too_long
-    chunks, size = [], 0
-    try:
-        async with asyncio.timeout(limits.body_s):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > limits.body_bytes:
-                    raise too_long
-                held.add(len(chunk))
-                chunks.append(chunk)
-    except TimeoutError:
-        raise Refusal(408, f"the body did not arrive within {limits.body_s:g} s", _CLOSE) from None
-    return b"".join(chunks)
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _client(request: Request) -> str:
-    named = request.headers.get(CLIENT_HEADER, "")[:MAX_ID]
-    return named or (request.client.host if request.client else "unknown")
-
-
-def authorized(request: Request, token: str) -> bool:
-    """Tell whether a request carries the token; takes as long for a wrong one as for the right one."""
-    given = request.headers.get("authorization", "")
-    scheme, _, value = given.partition(" ")
-    return hmac.compare_digest(value.strip().encode(), token.encode()) and scheme.lower() == "bearer"
-
-
-def authorize(request: Request, token: str | None) -> None:
-    """Let a request pass, or not.
-
-    Without a token only this machine is served, and only under a name of its own: a web page that made its name point
-    here must not reach the verifiers through a browser.
-
-    Raises:
-        Refusal: 401 or 403.
-    """
-    if token is not None:
-        if not authorized(request, token):
-            headers = {"WWW-Authenticate": "Bearer", **_CLOSE}
-            raise Refusal(401, "this server asks for its token: `Authorization: Bearer ...`", headers)
-        return
-    try:
-        name = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        local = name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        local = False
-    if not local:
-        raise Refusal(403, "without a token this server answers to localhost only", _CLOSE)
-
-
 def create_app(
-    pool: Pool, *, token: str | None = None, limits: Limits | None = None, sandbox: str = "bubblewrap"
+    pool: Pool,
+    *,
+    token: str | None = None,
+    limits: Limits | None = None,
+    sandbox: str = "bubblewrap",
+    scoring: Scoring | None = None,
+    budget_s: float | None = None,
 ) -> Starlette:
     """Return the application; its lifespan closes the pool. `app.state.service` is its `Service`.
 
@@ -179,24 +48,31 @@ def create_app(
         token: what clients must send; None serves clients on this machine only.
         limits: what to take on.
         sandbox: how the pool runs code, for `/health` to tell.
+        scoring: scores for `/reward` what no rule decides; default: nothing does.
+        budget_s: for a verdict that `/reward` needs; default: what its verifier says.
     """
     service = Service(pool, limits)
+    scoring = scoring or Scoring({}, {}, service.limits.queue_tasks)
 
     async def health(request: Request) -> Response:
         status, problems = service.status()
+        if status == "ok" and (problems := scoring.problems()):
+            status = "failing"
         code = 200 if status == "ok" else 503
         if token is not None and not authorized(request, token):  # a probe of the cluster has no token
             return JSONResponse({"status": status}, code)
         authorize(request, token)
-        total = service.waiting.total()
         waiting = sum(len(lane.queue) for lane in service.lanes.values())
         found = {
             "status": status,
             "problems": problems,
             "verifiers": available(),
+            "sources": [RTV, *scoring.makers],
+            "makers": scoring.makers,
             "sandbox": sandbox,
             "workers": pool.workers,
-            "queue": {"waiting": waiting, "running": total - waiting, "limit": service.limits.queue_tasks},
+            "queue": _queue(service.room, waiting),
+            "score_queue": _queue(scoring.room, len(scoring.queue)),
             "limits": dataclasses.asdict(service.limits),
         }
         return JSONResponse(found, code)
@@ -212,7 +88,8 @@ def create_app(
 
     async def other(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return JSONResponse({"error": f"{error.detail}: POST /verify and GET /health are served"}, error.status_code)
+        served = "POST /verify, POST /reward and GET /health are served"
+        return JSONResponse({"error": f"{error.detail}: {served}"}, error.status_code)
 
     async def failed(_: Request, error: Exception) -> Response:
         return JSONResponse({"error": f"the server failed: {type(error).__name__}"}, 500)
@@ -220,13 +97,18 @@ def create_app(
     app = Starlette(
         routes=[
             Route("/verify", VerifyEndpoint(service, token), methods=["POST"]),
+            Route("/reward", RewardEndpoint(service, token, scoring, budget_s), methods=["POST"]),
             Route("/health", health, methods=["GET"]),
         ],
         exception_handlers={Refusal: refused, RequestError: unreadable, HTTPException: other, Exception: failed},
-        lifespan=service.running,
+        lifespan=lambda _: service.running(scoring),
     )
-    app.state.service = service
+    app.state.service, app.state.scoring = service, scoring
     return app
+
+
+def _queue(room: Room, waiting: int) -> dict[str, int]:
+    return {"waiting": waiting, "running": room.waiting.total() - waiting, "limit": room.limit}
 
 
 class ServiceError(ValueError):

@@ -5,7 +5,7 @@ Text is written in ASCII with escapes, so that a lone surrogate or a NUL in a re
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from verifiers.contract import FIXED_SCORES, Part, Status, Task, Verdict
@@ -62,49 +62,83 @@ class Request(NamedTuple):
     id: str | None
 
 
+class Rows(NamedTuple):
+    """A request whose rows have no problems: the rows, the `id` to repeat, and what else stood beside them."""
+
+    rows: list[dict[str, Any]]
+    id: str | None
+    extra: dict[str, Any]
+
+
 def read_request(body: bytes, *, max_tasks: int, max_budget_s: float) -> Request:
     """Read `{"tasks": [{...}, ...]}` strictly: unknown and repeated keys, and wrong types, are refused.
 
     Raises:
         RequestError: with one message that names the task and the field.
     """
+    asked = read_tasks(body, max_tasks, lambda index, row: _problems(index, row, max_budget_s))
+    return Request([Task(**row) for row in asked.rows], asked.id)
+
+
+def read_tasks(
+    body: bytes,
+    max_tasks: int,
+    problems_of: Callable[[int, Mapping[str, Any]], list[Problem]],
+    extra: tuple[str, ...] = (),
+) -> Rows:
+    """Read `{"tasks": [{...}, ...]}`, with an optional `id` and the keys in `extra`.
+
+    Args:
+        body: JSON in UTF-8.
+        max_tasks: that are taken.
+        problems_of: what is wrong with a row (its number, the row).
+        extra: further keys that the body may have.
+
+    Raises:
+        RequestError: with one message.
+    """
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
         raise RequestError(400, f"the body is not JSON: {reason}") from None
-    if not isinstance(value, dict) or "tasks" not in value or not value.keys() <= {"tasks", "id"}:
-        raise RequestError(422, 'the body must be an object {"tasks": [...]}, with an optional "id" and nothing else')
+    if not isinstance(value, dict) or "tasks" not in value or not value.keys() <= {"tasks", "id", *extra}:
+        optional = " and ".join(f'"{name}"' for name in ("id", *extra))
+        message = f'the body must be an object {{"tasks": [...]}}, with an optional {optional} and nothing else'
+        raise RequestError(422, message)
     given, rows = value.get("id"), value["tasks"]
     if given is not None and not (isinstance(given, str) and len(given) <= MAX_ID):
         raise RequestError(422, f"id must be text of at most {MAX_ID} characters")
     if not isinstance(rows, list):
-        raise RequestError(422, f"tasks must be a list, not {_kind(rows)}")
+        raise RequestError(422, f"tasks must be a list, not {kind_of(rows)}")
     if len(rows) > max_tasks:
         raise RequestError(413, f"{len(rows)} tasks in one request; this server takes {max_tasks}: send them in parts")
-    problems = [problem for index, row in enumerate(rows) for problem in _problems(index, row, max_budget_s)]
+    problems: list[Problem] = []
+    for index, row in enumerate(rows):
+        if isinstance(row, dict):
+            problems += problems_of(index, row)
+        else:
+            problems.append(Problem(index, "", f"must be an object, not {kind_of(row)}"))
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise RequestError(422, f"{problems[0]}{more}", problems)
-    return Request([Task(**row) for row in rows], given)
+    return Rows(rows, given, {name: value[name] for name in extra if name in value})
 
 
-def _problems(index: int, row: Any, max_budget_s: float) -> list[Problem]:
-    if not isinstance(row, dict):
-        return [Problem(index, "", f"must be an object, not {_kind(row)}")]
+def _problems(index: int, row: Mapping[str, Any], max_budget_s: float) -> list[Problem]:
     found = [Problem(index, name, "missing") for name in _REQUIRED if name not in row]
     allowed = f"unknown; allowed: {', '.join((*_REQUIRED, *_OPTIONAL))}"
     found += [Problem(index, ascii(name)[1:60].rstrip("'"), allowed) for name in row if name not in _KNOWN]
     for name in ("verifier", "response", "prompt"):
         if not isinstance(row.get(name, ""), str):
-            found.append(Problem(index, name, f"must be text, not {_kind(row[name])}"))
+            found.append(Problem(index, name, f"must be text, not {kind_of(row[name])}"))
     if not isinstance(row.get("ground_truth"), str | None):
-        kind = _kind(row["ground_truth"])
+        kind = kind_of(row["ground_truth"])
         found.append(Problem(index, "ground_truth", f"must be JSON text or null, not {kind}: quote it once more"))
     budget_s = row.get("budget_s")
     if budget_s is not None:
         if isinstance(budget_s, bool) or not isinstance(budget_s, int | float):
-            found.append(Problem(index, "budget_s", f"must be a number of seconds or null, not {_kind(budget_s)}"))
+            found.append(Problem(index, "budget_s", f"must be a number of seconds or null, not {kind_of(budget_s)}"))
         elif not 0 < budget_s <= max_budget_s:
             found.append(
                 Problem(index, "budget_s", f"must be above 0 and at most {max_budget_s:g}, this server's limit")
@@ -232,6 +266,7 @@ def _refuse(name: str) -> Any:
     raise ValueError(message)
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Return what JSON calls a value, for messages."""
     kinds = {dict: "an object", list: "a list", str: "text", bool: "a truth value", type(None): "null"}
     return kinds.get(type(value), "a number")

@@ -40,11 +40,11 @@ def until(condition, seconds=30.0):
         time.sleep(0.01)
 
 
-def post(url, value=None, **options):
+def post(url, value=None, path="verify", **options):
     """Send one request as a program of any language would."""
     if value is not None:
         options["json"] = value
-    return httpx2.post(f"{url}/verify", trust_env=False, timeout=60, **options)
+    return httpx2.post(f"{url}/{path}", trust_env=False, timeout=60, **options)
 
 
 class GatedPool:

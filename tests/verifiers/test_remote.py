@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.verifiers.service_harness import FaultyServer, GatedPool, http, running, until, verdict
 from verifiers import Status, Task, VerifierPool, verify, version
-from verifiers.dispatch import Limits
+from verifiers.admission import Limits
 from verifiers.remote import RemoteVerifier, checked_url
 from verifiers.wire import AnswerError, read_request, read_verdicts, write_task, write_verdicts
 

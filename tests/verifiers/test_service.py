@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.verifiers.service_harness import MATH, GatedPool, post, running, until, verdict
 from verifiers import Status, Task, VerifierPool, available, verify
-from verifiers.dispatch import Limits
+from verifiers.admission import Limits
 from verifiers.fair_queue import FairQueue
 from verifiers.service import ListenError, ServiceError, check_token, open_socket
 from verifiers.wire import write_task
@@ -200,8 +200,9 @@ def test_whatever_is_sent_the_answer_is_verdicts_or_one_message(served, body):
     ("method", "path", "options", "code", "message"),
     [
         ("GET", "/verify", {}, 405, "Method Not Allowed"),
+        ("GET", "/reward", {}, 405, "Method Not Allowed"),
         ("POST", "/health", {}, 405, "Method Not Allowed"),
-        ("GET", "/", {}, 404, "POST /verify and GET /health"),
+        ("GET", "/", {}, 404, "POST /verify, POST /reward and GET /health"),
         ("POST", "/verify", {"content": b"{}"}, 415, "application/json"),
         ("POST", "/verify", {"content": b"{}", "headers": {"Content-Type": "text/plain"}}, 415, "application/json"),
         ("POST", "/verify", {"json": {}, "headers": {"Host": "evil.example"}}, 403, "localhost only"),
@@ -337,7 +338,7 @@ def test_a_task_that_breaks_the_pool_costs_itself_only(caplog):
 
 def test_a_long_answer_shows_signs_of_life(gated, monkeypatch):
     url, _, _, pool = gated
-    monkeypatch.setattr("verifiers.service.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("verifiers.endpoints.HEARTBEAT_S", 0.05)
     with httpx2.stream("POST", f"{url}/verify", json={"tasks": [MATH]}, trust_env=False, timeout=30) as answer:
         parts = answer.iter_bytes()
         assert [next(parts) for _ in range(3)] == [b" "] * 3

@@ -23,15 +23,15 @@ class Options:
     """What the user says of rows that do not fit.
 
     Attributes:
-        in_process: the trainer will import preppo, so that the judge and the reward models of the release count as
-            sources; else only the rule verifiers do, which are also to be had over HTTP.
+        with_models: the judge and the reward models of the release count as sources, too: where the trainer imports
+            preppo, or on a server that has them; else only the rule verifiers do.
         unscored: rows that no such source rewards: refuse the export, skip them, or keep them with a null reward.
         raw: exact prefixes for completion where the format holds messages only, or both kinds are there: refuse, skip
             them, or send them as one user turn.
         null_reward: what a trainer that knows no null gets where nothing could be decided.
     """
 
-    in_process: bool = False
+    with_models: bool = False
     unscored: Unscored = "refuse"
     raw: Raw = "refuse"
     null_reward: float = 0.0

@@ -10,13 +10,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.engines.weights import ModelError
 from trainer.exports import jsonl, nemo_gym, open_instruct, openrlhf, prime_rl, skyrl, trl, verl
 from trainer.exports.contract import SPLITS, About, Format, Options
 from trainer.exports.errors import ExportError
 from trainer.exports.files import write_split
 from trainer.exports.rows import Rows, reward_settings
+from trainer.hybrid import makers
 from verifiers import available
+from verifiers.hybrid import RTV
 from warehouse.releases import file_hash
+from warehouse.settings import Settings
 
 if TYPE_CHECKING:
     from warehouse.releases import Release
@@ -131,15 +135,29 @@ def _manifest(
         "rows_without_reward": {"what_became_of_them": options.unscored, **unscored},
         "rows_left_out": rows.skipped(),
         "rows_with_tools": sum(c.tools for c in rows.census.values()),
-        "in_process": options.in_process,
+        "with_models": options.with_models,
         "sources": list(rows.sources),
+        "makers": _makers(release, rows) if options.with_models else {},
         "verifiers": available(),
-        "reward_settings": reward_settings(release.manifest["policy"]) if options.in_process else _rules_only(release),
+        "reward_settings": reward_settings(release.manifest["policy"]) if options.with_models else _rules_only(release),
     }
 
 
+def _makers(release: Release, rows: Rows) -> dict[str, str | None]:
+    """Return who makes the rewards of each source but the rules; None for all where a model is not to be had here.
+
+    A server with other models than these is refused: its rewards would not be those of the release.
+    """
+    settings = Settings.model_validate(reward_settings(release.manifest["policy"]))
+    try:
+        known: dict[str, str] = makers(settings)
+    except ModelError:
+        known = {}
+    return {source: known.get(source) for source in rows.sources if source != RTV}
+
+
 def _rules_only(release: Release) -> dict[str, Any]:
-    """Return settings of a reward by the rule verifiers alone: what `preppo reward serve` gives, too."""
+    """Return settings of a reward by the rule verifiers alone."""
     return {name: value for name, value in reward_settings(release.manifest["policy"]).items() if name == "reward"}
 
 
@@ -148,9 +166,10 @@ def _readme(manifest: dict[str, Any], form: Format, about: About) -> str:
     order = ", ".join(f"`{k} = {json.dumps(v)}`" for k, v in manifest["order"].items()) or "the order of the lines"
     nulls = "" if form.knows_null else f" It is {about.options.null_reward} here, since {form.name} knows no null."
     inside = (
-        " Judge and reward models run there, too, by the settings of the release: names of folders in them start where "
-        "that process runs, unless `PREPPO_CONFIG` names a settings file."
-        if about.options.in_process
+        " Judge and reward models count, too. In its own process they are those of the release's settings: names of "
+        "folders in them start where that process runs, unless `PREPPO_CONFIG` names a settings file. A server is "
+        "started with the same `[judge]` and `[reward_model]` (`reward_settings` in `export.json`); others are refused."
+        if about.options.with_models
         else ""
     )
     where = "" if form.reward_at == "." else f"{form.reward_at}/"

@@ -2,16 +2,18 @@
 
 It needs Python 3.10 and the standard library. Who scores:
 
-- `PREPPO_REWARD_URL` names a server (`preppo reward serve`): the rule verifiers over HTTP. For trainers that cannot
-  have preppo in their environment, and for hosts where no sandbox can run. `PREPPO_REWARD_TOKEN` where it asks for one.
+- `PREPPO_REWARD_URL` names a server (`preppo reward serve`): the hybrid reward over HTTP. For trainers that cannot have
+  preppo in their environment, and for hosts where no sandbox can run. `PREPPO_REWARD_TOKEN` where it asks for one.
+  Where the release's judge and reward models count (`preppo export --with-models`), the server must serve these very
+  ones, unless `PREPPO_REWARD_MAKERS=any`.
 - else preppo is imported and its hybrid reward runs in this process, with the settings of the release, or those of the
   file that `PREPPO_CONFIG` names, and `PREPPO_REWARD_WORKERS` processes (2) that verify. Code in responses runs in
   preppo's sandbox and nowhere else.
 
 A failure is never a score: a response that could not be decided has the reward None and a status. TRL leaves such a
 sample out. Trainers that know no such thing get `PREPPO_NULL_REWARD` (default: what the export says, 0.0), and count it
-beside the reward as `preppo_undecided`. A server that cannot be reached within `PREPPO_REWARD_PATIENCE_S` (300) raises:
-training on made-up rewards is worse than stopping.
+beside the reward as `preppo_undecided`. A server that cannot be reached within `PREPPO_REWARD_PATIENCE_S` (300) raises,
+and so does a judge that is not to be used: training on made-up rewards is worse than stopping.
 
 Every score is appended as a line of JSON to `PREPPO_SIGNALS` (default: `signals.jsonl` beside this file; `off`: none),
 under the name `PREPPO_TRAINING_RUN_ID`; `preppo signals import` reads it. Held-out prompts leave no line.
@@ -37,12 +39,13 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 RTV = "rtv"
 CHUNK = 256  # tasks in one request
+REWARD_CHUNK = 1024  # the same where models score: the more at a time, the better they are used
 _ENDS = re.compile(r"(?:\s*(?:<[|｜][^<>|｜]{1,40}[|｜]>|</s>|<eos>|<end_of_turn>))+\s*\Z")
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@=+-]{0,99}")
 
 
 class RewardError(RuntimeError):
-    """No reward can be had at all: a server that is gone or refuses, no preppo, or verifiers of other versions."""
+    """No reward can be had: a server that is gone or refuses, no preppo, other verifiers or models, a fooled judge."""
 
 
 class Scored(NamedTuple):
@@ -201,21 +204,21 @@ def _in_process(tasks: list[dict[str, Any]], responses: list[str | None], reason
 
     items = [
         Scorable(
-            task["prompt_id"],
-            number,
-            tuple((role, content) for role, content in task["messages"]),
-            response,
-            reason,
-            task.get("verifier"),
-            task.get("ground_truth"),
-            task.get("reference"),
-            task.get("raw_text"),
-            task.get("reference_wanted", False),
+            prompt_id=task["prompt_id"],
+            sample=0,
+            messages=tuple((role, content) for role, content in task["messages"]),
+            response=response,
+            finish_reason=reason,
+            verifier=task.get("verifier"),
+            ground_truth=task.get("ground_truth"),
+            reference=task.get("reference"),
+            raw_text=task.get("raw_text"),
+            reference_wanted=task.get("reference_wanted", False),
         )
-        for number, (task, response, reason) in enumerate(zip(tasks, responses, reasons, strict=True))
+        for task, response, reason in zip(tasks, responses, reasons, strict=True)
     ]
-    with _lock if _about().get("in_process") else nullcontext():  # models are not made for several threads
-        found = hybrid.score(items)
+    with _lock if _about().get("with_models") else nullcontext():  # models are not made for several threads
+        found = hybrid.score_by_content(items)
     return [Scored(one.reward, one.source, one.status, one.reward_id) for one in found]
 
 
@@ -251,11 +254,9 @@ atexit.register(close)
 
 
 def _over_http(url: str, tasks: list[dict[str, Any]], responses: list[str | None], reasons: list[str]) -> list[Scored]:
-    if _about().get("in_process"):
-        raise RewardError(
-            "PREPPO_REWARD_URL is set, and this export has prompts for the judge or the reward models, which no server "
-            "offers: unset it, or export without --in-process"
-        )
+    """Return the rewards of the server's verifiers, or those of all its sources where the export counts models in."""
+    if _about().get("with_models"):
+        return _rewards(url, tasks, responses, reasons)
     found: list[Scored] = [Scored(None, None, "no_source")] * len(tasks)
     places, rows = [], []
     for place, (task, response, reason) in enumerate(zip(tasks, responses, reasons, strict=True)):
@@ -269,34 +270,75 @@ def _over_http(url: str, tasks: list[dict[str, Any]], responses: list[str | None
         rows.append({**names, "response": response, "finish_reason": reason})
         places.append(place)
     for start in range(0, len(rows), CHUNK):
-        verdicts = _ask(url, rows[start : start + CHUNK])
+        verdicts = _ask(url, "verdicts", rows[start : start + CHUNK])
         for place, verdict in zip(places[start : start + CHUNK], verdicts, strict=True):
             by = f"{verdict['verifier']}@{verdict['version']}"
             found[place] = Scored(verdict["score"], RTV, verdict["status"], by)
     return found
 
 
-def _ask(url: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the verdicts of one request; wait while the server is full, away or starting."""
+def _rewards(url: str, tasks: list[dict[str, Any]], responses: list[str | None], reasons: list[str]) -> list[Scored]:
+    """Return the rewards of a server with judge and reward models; wait for a source that cannot be asked now."""
+    rows = [
+        {**{name: task[name] for name in task if name != "split"}, "response": response, "finish_reason": reason}
+        for task, response, reason in zip(tasks, responses, reasons, strict=True)
+    ]
+    found: dict[int, dict[str, Any]] = {}
+    waiting = list(range(len(rows)))
+    patience_s, pause_s = _patience_s(), 1.0
+    until = time.monotonic() + patience_s
+    while waiting:
+        for start in range(0, len(waiting), REWARD_CHUNK):
+            places = waiting[start : start + REWARD_CHUNK]
+            found.update(zip(places, _ask(url, "rewards", [rows[place] for place in places]), strict=True))
+        bad = next((one for one in found.values() if one["status"] == "unusable"), None)
+        if bad is not None:
+            raise RewardError(f"{bad['source']} of the reward server at {url} is not to be used: {bad['detail']}")
+        left = [place for place in waiting if found[place]["status"] == "unavailable"]
+        if len(left) < len(waiting):  # some were answered: it lives
+            until = time.monotonic() + patience_s
+        waiting = left
+        if waiting:
+            if time.monotonic() + pause_s > until:
+                one = found[waiting[0]]
+                raise RewardError(f"the reward server at {url} cannot ask {one['source']}: {one['detail']}")
+            time.sleep(pause_s)
+            pause_s = min(10.0, pause_s * 2)
+    return [
+        Scored(one["reward"], one["source"], one["status"], one["reward_id"])
+        for one in (found[place] for place in range(len(rows)))
+    ]
+
+
+def _patience_s() -> float:
+    return float(_setting("PREPPO_REWARD_PATIENCE_S") or 300)
+
+
+def _ask(url: str, what: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the `verdicts` or `rewards` of one request; wait while the server is full, away or starting."""
     headers = {"Content-Type": "application/json", "preppo-client": _worker()}
     if token := os.environ.get("PREPPO_REWARD_TOKEN"):
         headers["Authorization"] = f"Bearer {token}"
-    body = json.dumps({"tasks": rows}).encode("ascii")
+    asked: dict[str, Any] = {"tasks": rows}
+    if what == "rewards" and _setting("PREPPO_REWARD_MAKERS") != "any" and "makers" in _about():
+        asked["makers"] = _about()["makers"]
+    path = {"verdicts": "/verify", "rewards": "/reward"}[what]
+    request = Request(url.rstrip("/") + path, json.dumps(asked).encode("ascii"), headers)
     opener = build_opener(ProxyHandler({}))
-    patience_s, pause_s = float(_setting("PREPPO_REWARD_PATIENCE_S") or 300), 0.25
+    patience_s, pause_s = _patience_s(), 0.25
     until = time.monotonic() + patience_s
     while True:
         try:
-            with opener.open(Request(url.rstrip("/") + "/verify", body, headers), timeout=60) as reply:
-                verdicts = json.load(reply)["verdicts"]
-                if len(verdicts) != len(rows):
-                    raise ValueError(f"{len(verdicts)} verdicts for {len(rows)} tasks")
-                return list(verdicts)
+            with opener.open(request, timeout=60) as reply:
+                answers = json.load(reply)[what]
+                if len(answers) != len(rows):
+                    raise ValueError(f"{len(answers)} {what} for {len(rows)} tasks")
+                return list(answers)
         except HTTPError as error:
-            problem = f"{error.code}: {error.read(300).decode('utf-8', 'replace')}"
+            problem = f"{error.code}: {error.read(1000).decode('utf-8', 'replace')}"
             if error.code == 413 and len(rows) > 1:
                 half = len(rows) // 2
-                return _ask(url, rows[:half]) + _ask(url, rows[half:])
+                return _ask(url, what, rows[:half]) + _ask(url, what, rows[half:])
             if error.code == 429:  # full, which is no failure: it lives
                 until = time.monotonic() + patience_s
             elif error.code < 500:
@@ -304,7 +346,7 @@ def _ask(url: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         except (URLError, OSError, ValueError, KeyError) as error:
             problem = f"{type(error).__name__}: {error}"
         if time.monotonic() + pause_s > until:
-            raise RewardError(f"the reward server at {url} gives no verdicts: {problem}")
+            raise RewardError(f"the reward server at {url} gives no {what}: {problem}")
         time.sleep(pause_s)
         pause_s = min(10.0, pause_s * 2)
 

@@ -54,8 +54,8 @@ def reward_settings(policy: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def available_sources(policy: Mapping[str, Any], options: Options) -> tuple[str, ...]:
-    """Return the sources that the exported reward can ask; see `Options.in_process`."""
-    if not options.in_process:
+    """Return the sources that the exported reward can ask; see `Options.with_models`."""
+    if not options.with_models:
         return (RTV,)
     judges = judged_sources(JudgingSettings.model_validate(policy.get("judge") or {}))
     models = (REWARD_MODEL,) if (policy.get("reward_model") or {}).get("models") else ()
@@ -164,6 +164,6 @@ def _refuse_unscored(census: Mapping[str, Census], sources: Collection[str], opt
     msg = (
         f"{total} of {rows} rows have no reward that the export could call ({', '.join(sources)}): {told}. "
         "--unscored skip leaves them out, --unscored keep exports them without a reward"
-        + ("" if options.in_process else ", --in-process adds the judge and the reward models of the release")
+        + ("" if options.with_models else ", --with-models adds the judge and the reward models of the release")
     )
     raise ExportError(msg)

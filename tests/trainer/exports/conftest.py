@@ -47,14 +47,14 @@ RAW = row([("user", "def f(x):\n")], "mixture", "math", '"4"', raw_text="def f(x
 HELDOUT = row([("user", "What is 1 + 3?")], None)
 
 
-def release(folder, train, heldout=(HELDOUT,)):
+def release(folder, train, heldout=(HELDOUT,), **sections):
     """Write the files of a release that exports read."""
     folder.mkdir()
     numbered = [one | {"position": n} for n, one in enumerate(train)]
     pl.DataFrame(numbered, schema=ROWS).write_parquet(folder / "train.parquet", row_group_size=2)
     pl.DataFrame(list(heldout), schema=ROWS).write_parquet(folder / "heldout.parquet")
     policy = {"policy": {"max_tokens": 48, "model": "nursery"}, "reward": {"budget_s": 20.0},
-              "reward_model": {"models": ["nursery-reward"]}}  # fmt: skip
+              "reward_model": {"models": ["nursery-reward"]}, **sections}  # fmt: skip
     manifest = {"release_id": "ab" * 16, "arm": "main", "policy": policy}
     return Release("ab" * 16, folder, manifest)
 

@@ -97,16 +97,13 @@ def test_openrlhf_gets_tensors(exported, reward_of):
     assert [one["status"] for one in reward_of.signals()] == ["correct", "incorrect", "no_response"]
 
 
-def test_reward_models_in_process(tmp_path, reward_of, monkeypatch, one_thread):
+def test_reward_models_in_process(tmp_path, reward_of, one_thread):
     found = release(tmp_path / "release", [*rows(), UNSCORED], [])
-    folder = export_release(found, "jsonl", tmp_path / "out", Options(in_process=True)).folder
+    folder = export_release(found, "jsonl", tmp_path / "out", Options(with_models=True)).folder
     module = reward_of.load(folder)
     task = json.loads((folder / "train.jsonl").read_text().splitlines()[5])["task"]
     one = module.score([task], ["Roses are red."])[0]
     assert (one.source, one.reward) == ("reward_model", 0.5)  # as good as the reference, which it is
-    monkeypatch.setenv("PREPPO_REWARD_URL", "http://127.0.0.1:1")
-    with pytest.raises(module.RewardError, match="export without --in-process"):
-        module.score([task], ["Roses"])
 
 
 def test_many_threads_at_a_time(way, exported, reward_of):
@@ -173,6 +170,73 @@ def test_a_server_that_is_full_is_waited_for(exported, reward_of, monkeypatch):
     with FaultyServer(answer) as server:
         monkeypatch.setenv("PREPPO_REWARD_URL", server.url)
         assert [one.reward for one in module.score(tasks_of(exported)[:1] * 3, ["#### 4"] * 3)] == [1.0] * 3
+
+
+def rewards_of(tmp_path, reward_of):
+    """Return the reward file of an export in which models count, and the task of its open prompt."""
+    found = release(tmp_path / "release", [*rows(), UNSCORED], [])
+    folder = export_release(found, "jsonl", tmp_path / "out", Options(with_models=True)).folder
+    return reward_of.load(folder), json.loads((folder / "train.jsonl").read_text().splitlines()[5])["task"]
+
+
+def answers(*statuses):
+    """Return a body of `POST /reward`."""
+    found = [{"reward": 0.75 if s == "scored" else None, "source": "reward_model", "reward_id": "nominal@1:mean",
+              "status": s, "detail": "why", "worst": None} for s in statuses]  # fmt: skip
+    return json.dumps({"rewards": found}).encode()
+
+
+def test_models_on_a_server_are_asked_with_who_they_must_be(tmp_path, reward_of, monkeypatch):
+    module, task = rewards_of(tmp_path, reward_of)
+    with FaultyServer(lambda connection, *_: http(connection, 200, answers("scored", "truncated"))) as server:
+        monkeypatch.setenv("PREPPO_REWARD_URL", server.url)
+        heldout = json.dumps({**json.loads(task), "split": "heldout"})
+        found = module.score([heldout, task], ["x", "y"], ["stop", "length"])
+        assert [one.reward for one in found] == [0.75, None]
+        monkeypatch.setenv("PREPPO_REWARD_MAKERS", "any")
+        module.score([task, task], ["x", "y"])
+    first, second = (json.loads(body) for body in server.requests)
+    assert first["makers"] == module._about()["makers"]
+    assert list(first["makers"]) == ["reward_model"]
+    assert first["tasks"][1] == {**json.loads(task), "response": "y", "finish_reason": "length"}
+    assert "split" not in first["tasks"][0]
+    assert "makers" not in second
+    assert [one["reward"] for one in reward_of.signals()] == [None, 0.75, None]
+
+
+def test_a_model_that_is_away_is_waited_for_and_only_what_is_missing_asked_again(tmp_path, reward_of, monkeypatch):
+    module, task = rewards_of(tmp_path, reward_of)
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+
+    def answer(connection, _, count):
+        http(connection, 200, answers("scored", "unavailable") if count == 1 else answers("scored"))
+
+    with FaultyServer(answer) as server:
+        monkeypatch.setenv("PREPPO_REWARD_URL", server.url)
+        assert [one.reward for one in module.score([task, task], ["x", "y"])] == [0.75, 0.75]
+    assert [one["response"] for one in json.loads(server.requests[1])["tasks"]] == ["y"]
+    monkeypatch.setenv("PREPPO_REWARD_PATIENCE_S", "0.5")
+    with FaultyServer(lambda connection, *_: http(connection, 200, answers("unavailable"))) as server:
+        monkeypatch.setenv("PREPPO_REWARD_URL", server.url)
+        with pytest.raises(module.RewardError, match="cannot ask reward_model: why"):
+            module.score([task], ["x"])
+
+
+def test_a_source_that_is_not_to_be_used_ends_the_training(tmp_path, reward_of, monkeypatch):
+    module, task = rewards_of(tmp_path, reward_of)
+    with FaultyServer(lambda connection, *_: http(connection, 200, answers("scored", "unusable"))) as server:
+        monkeypatch.setenv("PREPPO_REWARD_URL", server.url)
+        with pytest.raises(module.RewardError, match=r"reward_model of the reward server at .* is not to be used: why"):
+            module.score([task, task], ["x", "y"])
+    with pytest.raises(FileNotFoundError):
+        reward_of.signals()
+
+
+def test_an_export_whose_models_are_not_here_names_no_makers(tmp_path):
+    found = release(tmp_path / "release", [*rows(), UNSCORED], [], reward_model={"models": ["./nowhere"]})
+    assert export_release(found, "jsonl", tmp_path / "out", Options(with_models=True)).manifest["makers"] == {
+        "reward_model": None
+    }
 
 
 def test_without_preppo_it_says_what_to_do(exported, tmp_path):

@@ -164,7 +164,7 @@ def test_rows_without_a_reward_are_refused_unless_said_otherwise(tmp_path):
     assert (skipped["files"]["train.parquet"]["rows"], skipped["rows_left_out"]["unscored"]) == (5, 1)
     kept = export_release(found, "trl", tmp_path / "kept", Options(unscored="keep")).manifest
     assert (kept["files"]["train.parquet"]["rows"], kept["rows_left_out"]["unscored"]) == (6, 0)
-    inside = export_release(found, "trl", tmp_path / "inside", Options(in_process=True)).manifest
+    inside = export_release(found, "trl", tmp_path / "inside", Options(with_models=True)).manifest
     assert (inside["files"]["train.parquet"]["rows"], inside["sources"]) == (6, ["rtv", "reward_model"])
     assert inside["reward_settings"]["reward_model"] == {"models": ["nursery-reward"]}
 
