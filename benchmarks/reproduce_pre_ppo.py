@@ -150,7 +150,7 @@ def run(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     for (arm, _), folder in zip(asked, folders, strict=True):
         runs[arm].append(outcome(folder, counted, hard))
     return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors", "seeds": options.seeds,
+        "machine": platform.machine(), "seeds": options.seeds,
         "steps": options.steps, "prompts": int(PPO["PROMPTS"]), "samples": int(PPO["SAMPLES"]), "arms": options.arms,
         "releases": about, "counted": len(counted), "runs": runs,
         "minutes": sum(r["seconds"] for some in runs.values() for r in some) / 60,
