@@ -123,7 +123,7 @@ def _told(gap: dict[str, float]) -> str:
 
 def plot(found: dict[str, Any], file: Path) -> None:
     """Draw held-out score and training reward over steps, a line an arm, the mean over seeds."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4))
     for arm in found["arms"]:
         runs = found["runs"][arm]
         steps = [s for s, *_ in runs[0]["curve"]]
@@ -133,7 +133,7 @@ def plot(found: dict[str, Any], file: Path) -> None:
         right.plot([fmean(r["reward"][i] for r in runs) for i in range(len(runs[0]["reward"]))], label=SAID[arm])
     left.set(xlabel="step", ylabel="held-out score", title="Held-out prompts that can be learnt, by exact rules")
     right.set(xlabel="step", ylabel="training reward", title="What the training saw")
-    left.legend(fontsize=7)
+    right.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.tight_layout()
     figure.savefig(file, dpi=110)
     plt.close(figure)

@@ -1,7 +1,7 @@
 """Which prompts are worth training on: Pre-PPO, its priority order and its rivals, at equal steps (arXiv 2503.22230).
 
     .venv/bin/python -m benchmarks.reproduce_pre_ppo [--world sums|mixed] [--arms ...] [--seeds 5] [--steps 40]
-        [--together 2] [--work DIR] [--curate]
+        [--together 2] [--work DIR] [--device cpu] [--curate]
 
 A world (`_reproduction_world`) is curated by `preppo run`, an arm a way of choosing; `preppo train` trains the nursery
 model on the release of each arm, by the same settings, steps and samples. What counts is the mean reward over held-out
@@ -10,9 +10,10 @@ that over the held-out prompts which can be learnt, for most others are easy and
 and the order; arms are compared by seed. Intervals are 95%, by t over seeds; their half width is the smallest effect
 that a run could have seen.
 
-A training that is in `--work` already is taken as it is: a killed run goes on, and its size can be grown. `--curate`
-ends after the releases are made: the folder may then be carried to a machine with more processors. Writes its part of
-results/reproduce_pre_ppo.json, a plot a world, and REPRODUCTION.md of all that is there.
+Without any option it is a small size, within an hour on two processors. A training that is in `--work` already is
+taken as it is: a killed run goes on, and its size can be grown. `--curate` ends after the releases are made: the folder
+may then be carried to a machine with more processors. Writes its part of results/reproduce_pre_ppo.json, a plot a
+world, and REPRODUCTION.md of all that is there.
 """
 
 import argparse
@@ -40,7 +41,7 @@ SEED = 200  # of the first run; the next ones follow
 PPO = {
     "PROMPTS": "32", "SAMPLES": "8", "BASELINE": "group", "KL": "k3", "KL_COEFFICIENT": "0.001", "RATE": "6e-4",
     "EPOCHS": "1", "MINIBATCHES": "4", "DYNAMIC_SAMPLING": "true", "EVALUATE_EVERY": "10", "EVALUATE_SAMPLES": "8",
-    "CHECKPOINT_EVERY": "10", "DEVICE": "cpu",
+    "CHECKPOINT_EVERY": "10",
 }  # fmt: skip
 
 
@@ -76,7 +77,8 @@ def trained(work: Path, arm: str, release: str, seed: int, options: argparse.Nam
     folder.mkdir(exist_ok=True)
     if not (folder / "training.png").is_file():
         chosen = {f"PREPPO__PPO__{name}": value for name, value in PPO.items()}
-        chosen |= {"PREPPO__PPO__SEED": str(seed), "PREPPO__VERIFIERS__WORKERS": "1"}
+        chosen |= {"PREPPO__PPO__SEED": str(seed), "PREPPO__PPO__DEVICE": options.device}
+        chosen |= {"PREPPO__VERIFIERS__WORKERS": "1"}
         arguments = ["train", release, "--out", str(folder), "--steps", str(options.steps), "--resume"]
         preppo(work / "flat.toml", work, arguments, chosen, folder / "log.txt")
     return folder
@@ -127,6 +129,7 @@ def told() -> argparse.Namespace:
     parser.add_argument("--together", type=int, default=2, help="trainings at a time")
     parser.add_argument("--work", type=Path, help="a folder to keep; trainings that it holds are taken as they are")
     parser.add_argument("--world", default="sums", choices=WORLDS)
+    parser.add_argument("--device", default="cpu", help="of the trainings, as ppo.device")
     parser.add_argument("--curate", action="store_true", help="make the releases, train nothing")
     options = parser.parse_args()
     if options.seeds < 2:
