@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from assets.project import Project
     from warehouse.store import Snapshot
 
-_CASE = ["verifier", "has_gold", "has_text", "has_recorded_score", "has_reference"]
+
+class _Case(NamedTuple):
+    """What decides the source of a prompt; columns of `curation.rewards.facts`."""
+
+    verifier: str | None
+    has_gold: bool
+    has_text: bool
+    has_recorded_score: bool
+    has_reference: bool
+
+
+_CASE = list(_Case._fields)
 
 
 def configured(project: Project) -> tuple[str, ...]:
@@ -31,34 +42,27 @@ def routes(project: Project, view: Snapshot, batch: str, policy: str) -> pl.Data
     rollouts = view.scan_builds("rollouts", [view.live["rollouts", batch, policy]])
     known = facts(golds(project, view, batch).frame, rollouts).collect()
     cases = known.select(_CASE).unique()
-    rows = [(*case, *_routed(configured(project), *case)) for case in cases.iter_rows()]
+    rows = [(*case, *_routed(configured(project), _Case(*case))) for case in cases.iter_rows()]
     schema: dict[str, pl.DataType | type[pl.DataType]] = {**cases.schema, "source": pl.String, "no_source": pl.String}
     table = pl.DataFrame(rows, schema=schema, orient="row")
     return known.join(table, on=_CASE, how="left", nulls_equal=True).select("prompt_id", "source", "no_source")
 
 
-def _routed(
-    sources: tuple[str, ...],
-    verifier: str | None,
-    has_gold: bool,  # noqa: FBT001
-    has_text: bool,  # noqa: FBT001
-    has_recorded_score: bool,  # noqa: FBT001
-    has_reference: bool,  # noqa: FBT001
-) -> tuple[str | None, str]:
+def _routed(sources: tuple[str, ...], case: _Case) -> tuple[str | None, str]:
     """Ask the router for one case; what has no text can have no other score than a recorded one."""
     source = route(
-        verifier,
-        "" if has_gold else None,
-        has_reference=has_reference,
-        has_recorded_score=has_recorded_score,
-        available=sources if has_text else (RECORDED,),
+        case.verifier,
+        "" if case.has_gold else None,
+        has_reference=case.has_reference,
+        has_recorded_score=case.has_recorded_score,
+        available=sources if case.has_text else (RECORDED,),
     )
-    return source, _why_none(verifier, has_gold=has_gold)
+    return source, _why_none(case)
 
 
-def _why_none(verifier: str | None, *, has_gold: bool) -> str:
-    if verifier is None:
+def _why_none(case: _Case) -> str:
+    if case.verifier is None:
         return "no_source"
-    if verifier not in available():
+    if case.verifier not in available():
         return "no_verifier"
-    return "no_response" if has_gold else "no_gold"
+    return "no_response" if case.has_gold else "no_gold"

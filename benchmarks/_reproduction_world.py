@@ -14,7 +14,7 @@ from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING
 
-from trainer.nursery.practice import practice
+from trainer.nursery.practice import SOURCE, practice, write_pool
 from trainer.nursery.task import NurseryTask
 from trainer.nursery.tasks import generate_tasks, stream_tasks
 
@@ -33,17 +33,6 @@ phases = [
   { name = "code_math", domains = { code = 1.0, math = 1.0 }, share = 0.25 },
   { name = "mixture" },
 ]
-"""
-_SOURCE = """[[source]]
-name = "{pool}"
-path = "{pool}.jsonl"
-prompt = "question"
-ground_truth = {{ column = "answer", parse_json = true }}
-verifier = {{ column = "verifier" }}
-domain = {{ column = "domain" }}
-pool = "{pool}"
-licence = "CC0-1.0"
-
 """
 _SETTINGS = """[policy]
 model = "nursery"
@@ -135,13 +124,10 @@ def write_world(folder: Path, name: str, seed: int) -> set[str]:
     """
     original, new, wrong = world(name, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, tasks in (("original", original), ("new", new)):
-        rows = [
-            {"question": t.prompt, "answer": t.ground_truth, "verifier": t.verifier, "domain": t.domain} for t in tasks
-        ]
-        (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in rows), encoding="utf-8")
-    head = "".join(_SOURCE.format(pool=pool) for pool in ("original", "new")) + _SETTINGS
+    for pool, tasks in (("original", original), ("new", new)):
+        write_pool(folder / f"{pool}.jsonl", tasks)
+    head = "".join(SOURCE.format(name=pool, pool=pool) for pool in ("original", "new")) + _SETTINGS
     arms = "".join(_ARM.format(name=n, rule=r, fraction=f) for n, (r, f) in ARMS.items())
-    for name, curriculum in (("flat", FLAT), ("priority", PRIORITY)):
-        (folder / f"{name}.toml").write_text(head + arms + curriculum, encoding="utf-8")
+    for order, curriculum in (("flat", FLAT), ("priority", PRIORITY)):
+        (folder / f"{order}.toml").write_text(head + arms + curriculum, encoding="utf-8")
     return wrong

@@ -26,8 +26,8 @@ _OTHERS = {"code": 3, "instruction": 3, "general": 4}  # domain -> level that th
 _EACH = 90  # prompts of every other domain
 _STREAM = 40_000  # tasks among which every sum occurs in all its wordings
 _ORIGINAL = 3  # one prompt in so many is of the original pool
-_SOURCE = """[[source]]
-name = "nursery-{pool}"
+SOURCE = """[[source]]
+name = "{name}"
 path = "{pool}.jsonl"
 prompt = "question"
 ground_truth = {{ column = "answer", parse_json = true }}
@@ -96,15 +96,16 @@ def write_practice(folder: Path, seed: int = 0, prompts: int | None = None) -> P
     """
     tasks = practice(seed)[:prompts]
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "original.jsonl", tasks[::_ORIGINAL])
-    _write(folder / "new.jsonl", (t for n, t in enumerate(tasks) if n % _ORIGINAL))
+    write_pool(folder / "original.jsonl", tasks[::_ORIGINAL])
+    write_pool(folder / "new.jsonl", (t for n, t in enumerate(tasks) if n % _ORIGINAL))
     settings = folder / "preppo.toml"
-    sources = "".join(_SOURCE.format(pool=pool) for pool in ("original", "new"))
+    sources = "".join(SOURCE.format(name=f"nursery-{pool}", pool=pool) for pool in ("original", "new"))
     settings.write_text(sources + _SETTINGS, encoding="utf-8")
     return settings
 
 
-def _write(path: Path, tasks: Iterable[NurseryTask]) -> None:
+def write_pool(path: Path, tasks: Iterable[NurseryTask]) -> None:
+    """Write one file of prompts, as `SOURCE` reads it."""
     rows = ({"question": t.prompt, "answer": t.ground_truth, "verifier": t.verifier, "domain": t.domain} for t in tasks)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
