@@ -34,11 +34,11 @@ def report(found: dict[str, Any]) -> str:
     lines = ["## Which reward source can be trained against", "", _head(found), "", _setting(), "", _fixed(found), ""]
     if arms:
         lines += [*_table(found, arms), "", *_order(found), "", _departures(found, arms), ""]
-        lines += ["![true score and training reward by source](results/reward_sources.png)", ""]
+        lines += ["![true score and training reward by source](reward_sources.png)", ""]
     if robust:
         lines += ["### A robust objective under a noisy reward model", "", _robust_setting(found), ""]
         lines += [*_table(found, robust), "", *_robust(found), "", _departures(found, robust), ""]
-        lines += ["![robust objective against plain](results/reward_sources_robust.png)", ""]
+        lines += ["![robust objective against plain](reward_sources_robust.png)", ""]
     return "\n".join([*lines, "### Limits", "", _limits()]) + "\n"
 
 

@@ -84,6 +84,13 @@ def trained(work: Path, arm: str, release: str, seed: int, options: argparse.Nam
     return folder
 
 
+def scored_ids(folder: Path) -> set[str]:
+    """Return the held-out prompts that have a score at every evaluation of a training."""
+    rows = pl.DataFrame(read_lines(folder / HELDOUT))
+    every = rows["step"].n_unique()
+    return set(rows.group_by("prompt_id").len().filter(pl.col("len") == every)["prompt_id"])
+
+
 def outcome(folder: Path, counted: set[str], hard: set[str]) -> dict[str, Any]:
     """Return the held-out scores of one training: of all prompts that count, and of the hard ones among them."""
     rows = pl.DataFrame(read_lines(folder / HELDOUT)).filter(pl.col("prompt_id").is_in(list(counted)))
@@ -149,6 +156,7 @@ def run(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     with ThreadPoolExecutor(options.together) as pool:
         folders = list(pool.map(lambda a: trained(work, a[0], releases[a[0]], a[1], options), asked))
     hard = {prompt_id([("user", text)]) for text in hard_prompts(options.world, 0)}
+    counted &= set.intersection(*(scored_ids(folder) for folder in folders))
     runs: dict[str, list[dict[str, Any]]] = {arm: [] for arm in options.arms}
     for (arm, _), folder in zip(asked, folders, strict=True):
         runs[arm].append(outcome(folder, counted, hard))
@@ -169,6 +177,10 @@ def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / "reproduce_pre_ppo.json"
     known = json.loads(file.read_text()) if file.is_file() else {}
+    there = known.get(options.world, found)
+    if (there["seeds"], len(there["arms"])) > (found["seeds"], len(found["arms"])):
+        print(f"{file.name} holds a larger run of the world {options.world}, which stays: {found['runs']}")
+        return 0
     file.write_text(json.dumps(known | {options.world: found}, indent=1) + "\n")
     plot(found, RESULTS / f"reproduce_pre_ppo_{options.world}.png")
     print(write_report(RESULTS))

@@ -26,6 +26,12 @@ GATHER_S = 0.02
 AWAY_S = 60.0
 """Seconds for which a source that could not be asked makes the server unhealthy; then somebody should try again."""
 
+ERROR = "error"
+"""Status of a response that its source failed on."""
+
+BROKEN = 4
+"""Responses on end that a source fails on, from which it counts as away: no response is to blame any more."""
+
 ScoreTicket = Ticket[Scorable, Reward]
 Source = Callable[[Sequence[Scorable]], Sequence[Reward]]
 
@@ -58,6 +64,7 @@ class Scoring:
         self.room = Room(queue_tasks)
         self.queue: FairQueue[tuple[ScoreTicket, int]] = FairQueue()
         self._closed: dict[str, str] = {}  # why a source is not to be used, for ever
+        self._lost: dict[str, int] = {}  # responses that a source has failed on since it last answered
         self._failed: dict[str, tuple[float, str]] = {}  # when and why a source could not be asked the last time
         self._awake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "score")
@@ -74,7 +81,8 @@ class Scoring:
         self.room.admit(client, len(items))
         ticket = ScoreTicket(client, items, asyncio.get_running_loop().create_future())
         self.queue.put(client, ticket, [(ticket, position) for position in range(len(items))])
-        self._awake.set()
+        if items:
+            self._awake.set()
         return ticket
 
     def cancel(self, ticket: ScoreTicket) -> None:
@@ -98,12 +106,10 @@ class Scoring:
 
     async def _next_batch(self) -> list[tuple[ScoreTicket, int]]:
         """Wait for responses, and return the next ones: every client has the same share of a batch."""
-        if not len(self.queue):
+        while not len(self.queue):  # also where the client that woke this went away
             self._awake.clear()
             await self._awake.wait()
             await asyncio.sleep(GATHER_S)
-            if not len(self.queue):  # its client went away
-                return await self._next_batch()
         return self.queue.take(lambda _: 1.0, math.inf, 0, BATCH)
 
     def score(self, items: Sequence[Scorable]) -> list[Reward]:
@@ -113,8 +119,21 @@ class Scoring:
             places.setdefault(self._hybrid.source_of(item), []).append(place)
         found: dict[int, Reward] = {}
         for source, own in places.items():
-            found |= zip(own, self._ask(source, [items[place] for place in own]), strict=True)
+            asked = [items[place] for place in own]
+            found |= zip(own, self._unless_broken(source, asked, self._ask(source, asked)), strict=True)
         return [found[place] for place in range(len(items))]
+
+    def _unless_broken(self, source: str | None, items: Sequence[Scorable], rewards: list[Reward]) -> list[Reward]:
+        """Return the rewards; where a source has failed on all that it was asked, it is the source that is broken."""
+        name = str(source)
+        if any(reward.status != ERROR for reward in rewards):
+            self._lost[name] = 0
+            return rewards
+        self._lost[name] = self._lost.get(name, 0) + len(rewards)
+        if self._lost[name] < BROKEN:
+            return rewards
+        self._failed[name] = time.monotonic(), rewards[-1].detail
+        return [_failure(item, source, UNAVAILABLE, rewards[-1].detail) for item in items]
 
     def _ask(self, source: str | None, items: Sequence[Scorable]) -> list[Reward]:
         """Return the rewards of responses of one source."""
@@ -134,7 +153,7 @@ class Scoring:
         except Exception as error:  # a defect, or too little memory: it must cost the response that meets it, no other
             if len(items) == 1:
                 logger.exception("%s failed on a response", name)
-                return [_failure(items[0], source, "error", f"error: {type(error).__name__}: {error}"[:300])]
+                return [_failure(items[0], source, ERROR, f"error: {type(error).__name__}: {error}"[:300])]
             half = len(items) // 2
             return self._ask(source, items[:half]) + self._ask(source, items[half:])
         self._failed.pop(name, None)

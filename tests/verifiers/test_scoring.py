@@ -1,5 +1,6 @@
 """`POST /reward` over sources written by hand: what is admitted, scored together, refused, and never a score."""
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,6 +8,7 @@ import httpx2
 import pytest
 
 from tests.verifiers.service_harness import GatedPool, post, running, until
+from verifiers import scoring
 from verifiers.admission import Limits
 from verifiers.hybrid import GENRM_GROUND_TRUTH, REWARD_MODEL, HybridReward, Reward, Scorable
 from verifiers.scoring import Scoring
@@ -35,7 +37,8 @@ class Hand:
     def __call__(self, items):
         self.batches.append([item.response for item in items])
         assert self.gate.wait(30)
-        if self.error is not None and (self.error.args == ("all",) or any(i.response == "bad" for i in items)):
+        met = any((i.response or "").startswith("bad") for i in items)
+        if self.error is not None and (self.error.args == ("all",) or met):
             raise self.error
         return [
             Reward(i.prompt_id, i.sample, len(i.response or "") / 100, self.name, "hand@1", "scored") for i in items
@@ -238,6 +241,30 @@ def test_a_defect_costs_the_response_that_meets_it(served, sources):
     found = reward(url, *({**TALK, "response": text} for text in ("a", "bb", "bad", "cccc"))).json()["rewards"]
     assert [one["reward"] for one in found] == [0.01, 0.02, None, 0.04]
     assert (found[2]["status"], found[2]["detail"]) == ("error", "error: MemoryError: too long")
+
+
+def test_a_source_that_fails_on_everything_is_away(served, sources):
+    url, _, _ = served()
+    sources[REWARD_MODEL].error = RuntimeError("the GPU is lost")
+    found = reward(url, *({**TALK, "response": f"bad {n}"} for n in range(8))).json()["rewards"]
+    assert {one["status"] for one in found} == {"unavailable"}
+    assert "the GPU is lost" in httpx2.get(f"{url}/health", trust_env=False).json()["problems"][REWARD_MODEL]
+
+
+def test_being_woken_for_nothing_costs_nothing(monkeypatch):
+    """A request of rules alone has no response for models, and thousands of them come."""
+    monkeypatch.setattr(scoring, "GATHER_S", 0)
+
+    async def woken() -> int:
+        made = scoring.Scoring({}, {}, 8)
+        waiting = asyncio.ensure_future(made._next_batch())
+        for _ in range(3000):
+            made._awake.set()
+            await asyncio.sleep(0)
+        made.submit("c", [Scorable("a" * 32, 0, (("user", "?"),), "!")])
+        return len(await asyncio.wait_for(waiting, 5))
+
+    assert asyncio.run(woken()) == 1
 
 
 def test_a_reward_that_is_none_is_no_score(served):

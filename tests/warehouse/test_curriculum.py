@@ -36,23 +36,9 @@ def names(laid):
     return [f"{chr(int(x[:2], 16))}{int(x[2:15], 16)}" for x in laid["prompt_id"]]
 
 
-def test_by_default_every_prompt_comes_once_in_one_phase():
-    prompts = selected(code=3, math=5)
-    laid, flags = curriculum(prompts, CurriculumSettings(), "main")
-    assert flags.is_empty() and set(laid["phase"]) == {"mixture"}
-    assert sorted(laid["prompt_id"]) == sorted(prompts["prompt_id"])
-
-
-def test_the_priority_of_the_paper_is_code_then_code_and_mathematics_then_everything():
-    """arXiv 2503.22230, section 3.3; the lengths are ours."""
+def test_the_default_is_code_then_code_and_mathematics_then_everything():
     prompts = selected(code=30, math=50, logic=20)
-    phases = [
-        {"name": "code", "domains": {"code": 1.0}, "share": 0.1},
-        {"name": "code_math", "domains": {"code": 1.0, "math": 1.0}, "share": 0.2},
-        {"name": "mixture"},
-    ]
-    made = CurriculumSettings(phases=[PhaseSettings(**phase) for phase in phases])
-    laid, flags = curriculum(prompts, made, "main")
+    laid, flags = curriculum(prompts, CurriculumSettings(), "main")
     conform(CURRICULUM, laid)
     conform(DECISIONS, flags)
     assert flags.is_empty()

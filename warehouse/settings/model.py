@@ -161,7 +161,7 @@ class ArmSettings(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = "main"
     rule: Rule = "pre_ppo"
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5  # the paper's 0.1 lost to it: benchmarks/REPRODUCTION.md
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.10
     band: tuple[Share, Share] = (0.2, 0.8)
     policy: str | None = None  # name of the policy whose scores count; default: the first that scored a prompt
     min_samples: Annotated[int, Field(ge=1)] = 1
@@ -237,9 +237,13 @@ class PhaseSettings(Section):
 
 
 class CurriculumSettings(Section):
-    """`[curriculum]`: phases, for a domain priority; by default all prompts are mixed (benchmarks/REPRODUCTION.md)."""
+    """`[curriculum]`: domain priority, as phases."""
 
-    phases: Annotated[list[PhaseSettings], Field(min_length=1)] = [PhaseSettings(name="mixture")]
+    phases: Annotated[list[PhaseSettings], Field(min_length=1)] = [
+        PhaseSettings(name="code", domains={"code": 1.0}, share=0.1),
+        PhaseSettings(name="code_math", domains={"code": 1.0, "math": 1.0}, share=0.2),
+        PhaseSettings(name="mixture"),
+    ]
     order: Literal["easy_first", "hard_first", "shuffled"] = "shuffled"
     seed: int = 0
 
