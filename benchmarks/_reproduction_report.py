@@ -59,8 +59,8 @@ interval clear of zero. Such arms are in the tables ("against the paper's"), and
 where most of these trainings ran no sandbox was to be had, so that programs had no reward in training (one to three in
 a hundred responses left out) and none held out: not the same for an arm that begins with code. And a small arm
 of a pool of some thousand prompts is repeated until it is known by heart, so that sizes are compared along with rules:
-at the same curriculum no size of Pre-PPO is clear of another in both worlds. The paper's claim that 10% by lowest reward
-beat 10% at random is not seen in either.
+at the same curriculum no size of Pre-PPO is clear of another in both worlds. That 10% by lowest reward beat
+10% at random is not seen in either.
 """
 
 
