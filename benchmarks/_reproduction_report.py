@@ -84,7 +84,8 @@ def _section(name: str, found: dict[str, Any]) -> str:
         _WORLDS[name],
         "",
         f"{found['seeds']} seeds, {found['steps']} steps of {found['prompts']} prompts x {found['samples']} samples; "
-        f"{found['counted']} held-out prompts; {found['minutes']:.0f} minutes of one core ({found['machine']}) in all. "
+        f"{found['counted']} of {found['held']} held-out prompts, those with a score at every "
+        f"evaluation; {found['minutes']:.0f} minutes of one core ({found['machine']}) in all. "
         f"{_before(found)}",
         "",
         f"| {' | '.join(_COLUMNS)} |",

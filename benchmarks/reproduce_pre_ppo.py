@@ -156,6 +156,7 @@ def run(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     with ThreadPoolExecutor(options.together) as pool:
         folders = list(pool.map(lambda a: trained(work, a[0], releases[a[0]], a[1], options), asked))
     hard = {prompt_id([("user", text)]) for text in hard_prompts(options.world, 0)}
+    held = len(counted)
     counted &= set.intersection(*(scored_ids(folder) for folder in folders))
     runs: dict[str, list[dict[str, Any]]] = {arm: [] for arm in options.arms}
     for (arm, _), folder in zip(asked, folders, strict=True):
@@ -163,7 +164,7 @@ def run(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "machine": platform.machine(), "seeds": options.seeds,
         "steps": options.steps, "prompts": int(PPO["PROMPTS"]), "samples": int(PPO["SAMPLES"]), "arms": options.arms,
-        "releases": about, "counted": len(counted), "runs": runs,
+        "releases": about, "held": held, "counted": len(counted), "runs": runs,
         "minutes": sum(r["seconds"] for some in runs.values() for r in some) / 60,
     }  # fmt: skip
 

@@ -25,6 +25,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from benchmarks._reproduction_report import write_report
 from benchmarks._reward_sources_numbers import differences, outcome, summary
 from benchmarks._reward_sources_report import plot_robust, plot_sources, report
 from benchmarks._reward_sources_train import PROMPTS, ROBUST, SAMPLES, SOURCES, train_arm
@@ -93,7 +94,10 @@ def main() -> int:
         work = (options.work or Path(temporary)).resolve()
         found = run(options, work)
         if found is not None:
-            write(found, options.results or (work / "results" if options.smoke else RESULTS))
+            folder = options.results or (work / "results" if options.smoke else RESULTS)
+            write(found, folder)
+            if folder == RESULTS:
+                write_report(RESULTS)  # REPRODUCTION.md, of which this is a part
     return 0
 
 

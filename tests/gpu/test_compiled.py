@@ -9,6 +9,9 @@ import torch
 from tests.gpu.world import (
     MARKS,
     ON_GPU,
+    SHARE,
+    TIE,
+    TOKEN,
     answers,
     differing,
     engine,
@@ -19,9 +22,6 @@ from tests.gpu.world import (
 )
 
 pytestmark = MARKS
-TIE = {"float32": 1e-3, "bfloat16": 0.5}
-SHARE = {"float32": 0.02, "bfloat16": 0.15}
-TOKEN = {"float32": 1e-4, "bfloat16": 0.05}
 
 
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])

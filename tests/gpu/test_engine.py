@@ -8,6 +8,9 @@ from tests.gpu.world import (
     MARKS,
     NAMES,
     ON_GPU,
+    SHARE,
+    TIE,
+    TOKEN,
     answers,
     differing,
     engine,
@@ -18,11 +21,6 @@ from tests.gpu.world import (
 )
 
 pytestmark = MARKS
-# Nats between two tokens that rounding may swap: a few hundred times the error of a log-probability in each type.
-TIE = {"float32": 1e-3, "bfloat16": 0.5}
-# Share of the completions that may differ by such ties; one swapped token makes another text.
-SHARE = {"float32": 0.02, "bfloat16": 0.15}
-TOKEN = {"float32": 1e-4, "bfloat16": 0.05}  # mean error of a token's log-probability, in nats
 
 
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])

@@ -19,6 +19,11 @@ ON_GPU = DEVICE.startswith("cuda")
 # A library's own warnings differ from version to version, and this machine's versions are not ours to choose.
 MARKS = [pytest.mark.gpu, pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("device")]
 NAMES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# Nats between two tokens that rounding may swap: a few hundred times the error of a log-probability in each type.
+TIE = {"float32": 1e-3, "bfloat16": 0.5}
+# Share of the completions that may differ by such ties; one swapped token makes another text.
+SHARE = {"float32": 0.02, "bfloat16": 0.15}
+TOKEN = {"float32": 1e-4, "bfloat16": 0.05}  # mean error of a token's log-probability, in nats
 
 
 def engine(device=DEVICE, dtype="float32", batch_size=64, **more):

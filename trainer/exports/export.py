@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -144,15 +145,15 @@ def _manifest(
 
 
 def _makers(release: Release, rows: Rows) -> dict[str, str | None]:
-    """Return who makes the rewards of each source but the rules; None for all where a model is not to be had here.
+    """Return who makes the rewards of each source but the rules, as models are now; None where one is not here.
 
-    A server with other models than these is refused: its rewards would not be those of the release.
+    Other models than these are refused where rewards are made: they would be other rewards.
     """
-    settings = Settings.model_validate(reward_settings(release.manifest["policy"]))
-    try:
-        known: dict[str, str] = makers(settings)
-    except ModelError:
-        known = {}
+    settings = reward_settings(release.manifest["policy"])
+    known: dict[str, str] = {}
+    for part in ("judge", "reward_model"):
+        with suppress(ModelError):
+            known |= makers(Settings.model_validate({part: settings.get(part, {})}))
     return {source: known.get(source) for source in rows.sources if source != RTV}
 
 

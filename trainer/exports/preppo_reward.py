@@ -224,7 +224,7 @@ def _in_process(tasks: list[dict[str, Any]], responses: list[str | None], reason
 
 def _open() -> Any:
     try:
-        from trainer.hybrid import hybrid_reward
+        from trainer.hybrid import hybrid_reward, makers
         from warehouse.settings import Settings, load_settings
     except ImportError as error:
         raise RewardError(
@@ -235,6 +235,15 @@ def _open() -> Any:
     settings = (
         load_settings(Path(config)).settings if config else Settings.model_validate(_about().get("reward_settings", {}))
     )
+    wanted = {source: maker for source, maker in _about().get("makers", {}).items() if maker}
+    if wanted and _setting("PREPPO_REWARD_MAKERS") != "any":
+        here = makers(settings)
+        other = sorted(source for source, maker in wanted.items() if here.get(source) != maker)
+        if other:
+            raise RewardError(
+                f"{', '.join(other)}: the judge or the reward models here are not those of the export. Use the same "
+                "settings and models, export again, or set PREPPO_REWARD_MAKERS=any"
+            )
     _state["opened"] = opened = hybrid_reward(settings, int(_setting("PREPPO_REWARD_WORKERS") or 2))
     return opened.__enter__()
 

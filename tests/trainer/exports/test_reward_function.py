@@ -106,6 +106,21 @@ def test_reward_models_in_process(tmp_path, reward_of, one_thread):
     assert (one.source, one.reward) == ("reward_model", 0.5)  # as good as the reference, which it is
 
 
+def test_other_models_than_those_of_the_export_are_refused(tmp_path, reward_of, monkeypatch):
+    found = release(tmp_path / "release", [*rows(), UNSCORED], [])
+    folder = export_release(found, "jsonl", tmp_path / "out", Options(with_models=True)).folder
+    about = json.loads((folder / "export.json").read_text())
+    assert about["makers"]["reward_model"]
+    about["makers"]["reward_model"] = "another"
+    (folder / "export.json").write_text(json.dumps(about))
+    module = reward_of.load(folder)
+    task = json.loads((folder / "train.jsonl").read_text().splitlines()[5])["task"]
+    with pytest.raises(module.RewardError, match="reward_model: the judge or the reward models here are not those of"):
+        module.score([task], ["Roses are red."])
+    monkeypatch.setenv("PREPPO_REWARD_MAKERS", "any")
+    assert module.score([task], ["Roses are red."])[0].source == "reward_model"
+
+
 def test_many_threads_at_a_time(way, exported, reward_of):
     """OpenRLHF and verl call from threads, a response at a time."""
     module = reward_of.load(exported("jsonl"))
