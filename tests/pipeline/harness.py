@@ -41,6 +41,8 @@ from warehouse.store import Store
 if TYPE_CHECKING:
     import pytest
 
+    from warehouse.store import Snapshot
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = (
     "recorded_rollouts",
@@ -250,6 +252,13 @@ def run_here(corpus: Corpus, home: Path) -> tuple[Project, Report]:
     with dg.DagsterInstance.ephemeral() as instance:
         report = curate(project, instance)
     return project, report
+
+
+def view_after(corpus: Corpus, home: Path) -> Snapshot:
+    """Curate in this process and return the tables; nothing may fail."""
+    project, report = run_here(corpus, home)
+    assert report.failures == []
+    return project.store.snapshot()
 
 
 def preppo(*arguments: str, code: int = 0) -> str:

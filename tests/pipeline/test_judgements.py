@@ -69,31 +69,15 @@ def corpus_of(folder: Path, weights: Path, **changes: object) -> harness.Corpus:
     return corpus
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    harness.leave_out_what_is_for_people(monkeypatch)
-    monkeypatch.setenv("PREPPO_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
-def run(corpus: harness.Corpus, home: Path, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
-    monkeypatch.setenv("PREPPO_CONFIG", str(corpus.config))
-    project, report = harness.run_here(corpus, home)
-    assert report.failures == []
-    return project.store.snapshot()
-
-
 def by_question(view: Snapshot, table: str) -> dict[tuple[str, int], dict[str, object]]:
     texts = view.scan("prompts").select("prompt_id", q=pl.col("messages").list.last().struct.field("content"))
     rows = view.scan(table).join(texts, on="prompt_id").collect().to_dicts()
     return {(r["q"], r["sample"]): r for r in rows}
 
 
-def test_the_hybrid_reward_is_what_the_tables_have(
-    judge_folder: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_hybrid_reward_is_what_the_tables_have(judge_folder: Path, tmp_path: Path, home: Path) -> None:
     corpus = corpus_of(tmp_path / "corpus", judge_folder)
-    view = run(corpus, home, monkeypatch)
+    view = harness.view_after(corpus, home)
     rewards, judged = by_question(view, "rewards"), by_question(view, "judgements")
     assert {q for q, _ in judged} == set(GOLDS), "the judge is asked about what it can compare, and nothing else"
     for (question, _), row in rewards.items():
@@ -139,17 +123,15 @@ def corpus_project(corpus: harness.Corpus, home: Path) -> Project:
     return open_project(corpus.config, home)
 
 
-def test_another_judge_judges_again_and_nothing_before_it(
-    judge_folder: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = run(corpus_of(tmp_path / "corpus", judge_folder), home, monkeypatch)
+def test_another_judge_judges_again_and_nothing_before_it(judge_folder: Path, tmp_path: Path, home: Path) -> None:
+    first = harness.view_after(corpus_of(tmp_path / "corpus", judge_folder), home)
     asked = first.scan("generation").filter(pl.col("stage") == "judgements").collect()["samples"].sum()
     assert asked > 0
     corpus = corpus_of(tmp_path / "corpus", judge_folder, judge={"canaries": 2, "max_false_positive_rate": 1.0})
-    same = run(corpus, home, monkeypatch)
+    same = harness.view_after(corpus, home)
     assert same.live == first.live, "watching a judge more closely makes no other judge"
     corpus = corpus_of(tmp_path / "corpus", judge_folder, judge={"temperature": 0.5})
-    view = run(corpus, home, monkeypatch)
+    view = harness.view_after(corpus, home)
     moved = {c.stage for key, c in view.live.items() if first.live.get(key) != c}
     assert {"judgements", "rewards", "difficulty"} <= moved <= {
         "judgements", "rewards", "difficulty", "preference_pairs", "pair_rewards", "preference_strength", "selection",
@@ -158,28 +140,23 @@ def test_another_judge_judges_again_and_nothing_before_it(
     assert set(view.scan("judgements").collect()["judge"]).isdisjoint(first.scan("judgements").collect()["judge"])
 
 
-def test_new_rollouts_elsewhere_judge_only_what_is_new(
-    judge_folder: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_rollouts_elsewhere_judge_only_what_is_new(judge_folder: Path, tmp_path: Path, home: Path) -> None:
     corpus = corpus_of(tmp_path / "corpus", judge_folder)
-    run(corpus, home, monkeypatch)
+    harness.view_after(corpus, home)
     harness.write_lines(tmp_path / "corpus" / "more.jsonl", [{"q": "3 + 1?", "r": "5", "f": "stop"}] * 2)
     sections = corpus.settings["rollouts"]
     sections[0]["path"] = ["rollouts.jsonl", "more.jsonl"]
     corpus.write_settings()
-    view = run(corpus, home, monkeypatch)
+    view = harness.view_after(corpus, home)
     account = view.scan("generation").filter(pl.col("stage") == "judgements").collect()
     new = by_question(view, "judgements")
     assert len([q for q, _ in new if q == "3 + 1?"]) == 9
     assert account["samples"].sum() <= 3 * 2 * 3, "the new samples, and the one that is a reference no more"
 
 
-def test_a_judge_that_does_not_judge_stops_the_run_with_the_reason(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_judge_that_does_not_judge_stops_the_run_with_the_reason(tmp_path: Path, home: Path) -> None:
     no_judge = {"model": "nursery", "canaries": 8, "retries": 0, "chunk_rows": 4}
     corpus = corpus_of(tmp_path / "corpus", tmp_path, judge=no_judge)
-    monkeypatch.setenv("PREPPO_CONFIG", str(corpus.config))
     project, report = harness.run_here(corpus, home)
     assert len(report.failures) == 1
     assert "judge 'nursery' with template nursery@" in report.failures[0]
@@ -193,7 +170,7 @@ def test_a_judge_that_does_not_judge_stops_the_run_with_the_reason(
 def test_a_budget_ends_judging_and_the_next_run_goes_on(
     judge_folder: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run(corpus_of(tmp_path / "corpus", judge_folder, judge={"chunk_rows": 4}), home, monkeypatch)
+    whole = harness.view_after(corpus_of(tmp_path / "corpus", judge_folder, judge={"chunk_rows": 4}), home)
     cost = whole.scan("generation").filter(pl.col("stage") == "judgements").select(
         pl.sum("prompt_tokens") + pl.sum("response_tokens")
     ).collect().item()  # fmt: skip
@@ -201,7 +178,6 @@ def test_a_budget_ends_judging_and_the_next_run_goes_on(
     monkeypatch.setenv("PREPPO_HOME", str(other))
     limit = {"budget": {"max_tokens": round(cost * 0.6)}, "judge": {"chunk_rows": 4}}
     corpus = corpus_of(tmp_path / "corpus", judge_folder, **limit)
-    monkeypatch.setenv("PREPPO_CONFIG", str(corpus.config))
     with monkeypatch.context() as fooled:
         fooled.setattr(CanaryCounts, "problem", lambda *_: "it is fooled")
         fooled.setenv("PREPPO_HOME", str(tmp_path / "third"))
@@ -214,7 +190,7 @@ def test_a_budget_ends_judging_and_the_next_run_goes_on(
     assert report.spent and "judgements of this chunk are kept" in report.failures[0]
     some = project.store.stored("judgements").collect()
     assert 0 < some.height < whole.scan("judgements").collect().height
-    view = run(corpus, other, monkeypatch)
+    view = harness.view_after(corpus, other)
     once, twice = by_question(whole, "judgements"), by_question(view, "judgements")
     assert {k: r["status"] for k, r in twice.items()} == {k: r["status"] for k, r in once.items()}
     for key, row in once.items():  # other requests were computed beside it

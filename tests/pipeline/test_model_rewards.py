@@ -75,28 +75,12 @@ def corpus_of(folder: Path, models: list[Path], **reward_model: object) -> harne
     return corpus
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    harness.leave_out_what_is_for_people(monkeypatch)
-    monkeypatch.setenv("PREPPO_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
-def run(corpus: harness.Corpus, home: Path, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
-    monkeypatch.setenv("PREPPO_CONFIG", str(corpus.config))
-    project, report = harness.run_here(corpus, home)
-    assert report.failures == []
-    return project.store.snapshot()
-
-
 def open_ids(view: Snapshot) -> set[str]:
     return set(view.scan("prompts").filter(pl.col("verifier").is_null()).collect()["prompt_id"])
 
 
-def test_scores_are_probabilities_to_beat_the_best_of_n(
-    models: list[Path], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    view = run(corpus_of(tmp_path / "corpus", models), home, monkeypatch)
+def test_scores_are_probabilities_to_beat_the_best_of_n(models: list[Path], tmp_path: Path, home: Path) -> None:
+    view = harness.view_after(corpus_of(tmp_path / "corpus", models), home)
     opened = open_ids(view)
     questions = {i: tuple((t["role"], t["content"]) for t in m) for i, m in
                  view.scan("prompts").select("prompt_id", "messages").collect().iter_rows()}  # fmt: skip
@@ -148,11 +132,11 @@ def test_scores_are_probabilities_to_beat_the_best_of_n(
 def test_another_model_makes_its_stages_stale_and_nothing_before_them(
     models: list[Path], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = run(corpus_of(tmp_path / "corpus", models[:1]), home, monkeypatch)
+    first = harness.view_after(corpus_of(tmp_path / "corpus", models[:1]), home)
     asked: list[int] = []
     real = model_rewards._scored
     monkeypatch.setattr(model_rewards, "_scored", lambda m, o, t: (asked.append(t.height), real(m, o, t))[1])
-    again = run(corpus_of(tmp_path / "corpus", models), home, monkeypatch)
+    again = harness.view_after(corpus_of(tmp_path / "corpus", models), home)
     moved = {k[0] for k, c in again.live.items() if k not in first.live or first.live[k].build_id != c.build_id}
     assert {"model_rewards", "references", "rewards", "difficulty"} <= moved
     assert not moved & {"prompts", "rollouts", "verdicts", "gold_checks", "contamination"}
@@ -160,19 +144,17 @@ def test_another_model_makes_its_stages_stale_and_nothing_before_them(
     assert sum(asked) == one, "the member that was there before was not asked again"
 
     without = corpus_of(tmp_path / "corpus", [])
-    last = run(without, home, monkeypatch)
+    last = harness.view_after(without, home)
     rewards = last.scan("rewards").filter(pl.col("prompt_id").is_in(list(open_ids(last)))).collect()
     assert set(rewards["status"]) == {"no_source"}
     assert rewards["reward"].null_count() == rewards.height
 
 
-def test_with_all_prompts_in_scope_the_sources_are_compared(
-    models: list[Path], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_all_prompts_in_scope_the_sources_are_compared(models: list[Path], tmp_path: Path, home: Path) -> None:
     corpus = corpus_of(tmp_path / "corpus", models[:1], scope="all")
     sums = [{"q": f"What is {n} + {n}?", "a": str(2 * n), "v": "math"} for n in range(2, 10)]
     harness.write_lines(tmp_path / "corpus" / "open.jsonl", sums)
-    view = run(corpus, home, monkeypatch)
+    view = harness.view_after(corpus, home)
     measured = view.scan("difficulty").select("variance", "source_disagreement", "scored").collect()
     varied = measured.filter(pl.col("variance") > 0)
     assert varied.height, "the nursery passes some of its sums sometimes"
@@ -182,10 +164,8 @@ def test_with_all_prompts_in_scope_the_sources_are_compared(
     assert set(view.scan("rewards").collect()["source"]) == {"rtv"}
 
 
-def test_what_a_model_cannot_read_has_no_score_and_says_why(
-    models: list[Path], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    view = run(corpus_of(tmp_path / "corpus", models[:1], max_length=30), home, monkeypatch)
+def test_what_a_model_cannot_read_has_no_score_and_says_why(models: list[Path], tmp_path: Path, home: Path) -> None:
+    view = harness.view_after(corpus_of(tmp_path / "corpus", models[:1], max_length=30), home)
     failed = view.scan("model_rewards").filter(pl.col("mean").is_null()).collect()
     assert failed.height
     assert failed["detail"].str.starts_with("too_long: ").all()
@@ -196,11 +176,8 @@ def test_what_a_model_cannot_read_has_no_score_and_says_why(
     assert set(rows["status"]) == {"model_error"}
 
 
-def test_a_model_that_is_not_there_is_one_clear_message(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    corpus = corpus_of(tmp_path / "corpus", [tmp_path / "nowhere"])
-    monkeypatch.setenv("PREPPO_CONFIG", str(corpus.config))
+def test_a_model_that_is_not_there_is_one_clear_message(tmp_path: Path, home: Path) -> None:
+    corpus_of(tmp_path / "corpus", [tmp_path / "nowhere"])
     said = harness.preppo("run", code=2)
     assert said.startswith("preppo: reward_model.models = ")
     assert "no such folder" in said

@@ -10,7 +10,7 @@ import pytest
 
 from assets import pair_rewards
 from tests.pipeline import harness
-from tests.pipeline.test_preferences import TRAINING, corpus_of, home, run, short_is_better
+from tests.pipeline.test_preferences import TRAINING, corpus_of, short_is_better
 from trainer.reward_models import entry
 from trainer.reward_models.about import ABOUT
 from trainer.reward_models.model import load_reward_model
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from warehouse.store import Snapshot
 
-__all__ = ["home"]
 pytestmark = pytest.mark.usefixtures("one_thread")
 GOOD = {"q": "Why?", "a": "So.", "b": "No."}
 
@@ -37,17 +36,18 @@ def test_a_file_that_changed_goes_is_read_otherwise_or_is_named_no_more(tmp_path
     folder = tmp_path / "corpus"
     harness.write_lines(folder / "pairs.jsonl", [GOOD])
     corpus = corpus_of(folder)
-    assert texts(run(corpus, home)) == [("So.", "No.")]
+    assert texts(harness.view_after(corpus, home)) == [("So.", "No.")]
     harness.write_lines(folder / "pairs.jsonl", [GOOD | {"a": "Because."}, "{broken"])
-    view = run(corpus, home)
+    view = harness.view_after(corpus, home)
     assert texts(view) == [("Because.", "No.")], "the row as it was before is gone"
     assert view.scan("rejected_preferences").collect().height == 1
     corpus.settings["preferences"][0] |= {"chosen": "b", "rejected": "a"}
     corpus.write_settings()
-    assert texts(run(corpus, home)) == [("No.", "Because.")], "a mapping that was the wrong way round leaves nothing"
+    inverted = harness.view_after(corpus, home)
+    assert texts(inverted) == [("No.", "Because.")], "a mapping that was the wrong way round leaves nothing"
     corpus.settings["preferences"] = []
     corpus.write_settings()
-    view = run(corpus, home)
+    view = harness.view_after(corpus, home)
     assert texts(view) == []
     assert view.scan("rejected_preferences").collect().is_empty()
 
@@ -56,14 +56,14 @@ def test_another_file_costs_that_file_alone(tmp_path: Path, home: Path, monkeypa
     folder = tmp_path / "corpus"
     harness.write_lines(folder / "pairs.jsonl", [GOOD])
     corpus = corpus_of(folder)
-    run(corpus, home)
+    harness.view_after(corpus, home)
     read: list[str] = []
     real = preference_files.read_rows
     monkeypatch.setattr(preference_files, "read_rows", lambda p, **k: (read.append(p.name), real(p, **k))[1])
     harness.write_lines(folder / "more.jsonl", [GOOD, GOOD | {"q": "How?"}])
     corpus.settings["preferences"].append(corpus.settings["preferences"][0] | {"name": "more", "path": "more.jsonl"})
     corpus.write_settings()
-    view = run(corpus, home)
+    view = harness.view_after(corpus, home)
     assert read == ["more.jsonl"]
     pairs = view.scan("preferences").sort("origin").collect()
     assert pairs["pair_id"].n_unique() == pairs.height == 2, "a pair of two files is there once, by the first of them"
@@ -104,7 +104,7 @@ def test_rollouts_of_prompts_that_are_not_trained_on_are_no_pairs(tmp_path: Path
     exam = corpus.settings["source"][0] | {"name": "exam", "path": "exam.jsonl", "pool": "eval"}
     corpus.settings["source"].append(exam)
     corpus.write_settings()
-    view = run(corpus, home)
+    view = harness.view_after(corpus, home)
     scored = query(view, "SELECT prompt_id, pool, split FROM rewards JOIN prompts USING (prompt_id) WHERE reward = 1")
     contaminated = set(view.scan("contamination").collect()["prompt_id"])
     assert contaminated
@@ -118,12 +118,12 @@ def test_rollouts_of_prompts_that_are_not_trained_on_are_no_pairs(tmp_path: Path
 
 def test_own_rollouts_and_votes_go_where_nobody_wants_them(tmp_path: Path, home: Path, model: Path) -> None:
     corpus = corpus_of(tmp_path / "corpus", [str(model)])
-    first = run(corpus, home)
+    first = harness.view_after(corpus, home)
     assert {"own_rollouts", "short"} == set(query(first, "FROM cleaned_preferences")["origin"])
     assert "flip" in set(query(first, "FROM cleaned_preferences")["treatment"])
     corpus = corpus_of(tmp_path / "corpus", [str(model)], strength={"own_rollouts": False})
-    assert set(query(run(corpus, home), "FROM cleaned_preferences")["origin"]) == {"short"}
-    last = run(corpus_of(tmp_path / "corpus", []), home)
+    assert set(query(harness.view_after(corpus, home), "FROM cleaned_preferences")["origin"]) == {"short"}
+    last = harness.view_after(corpus_of(tmp_path / "corpus", []), home)
     cleaned = query(last, "FROM cleaned_preferences")
     assert set(cleaned["treatment"]) == {"keep"}, "nobody votes any more"
     assert cleaned["votes"].null_count() == cleaned.height
@@ -138,10 +138,10 @@ def test_a_label_of_a_file_that_own_rollouts_bear_out_is_treated_no_more(
     corpus = corpus_of(folder, [str(model)], strength={"weakest": 1.0})
     rollouts = (folder / "rollouts.jsonl").read_text()
     harness.write_lines(folder / "rollouts.jsonl", [{"q": r["q"], "r": r["a"]} for r in same])
-    first = query(run(corpus, home), "FROM cleaned_preferences")
+    first = query(harness.view_after(corpus, home), "FROM cleaned_preferences")
     assert set(first["origin"]) == {"short"} and set(first["treatment"]) != {"keep"}
     (folder / "rollouts.jsonl").write_text(rollouts)
-    second = query(run(corpus, home), "FROM preferences JOIN preference_strength USING (pair_id)")
+    second = query(harness.view_after(corpus, home), "FROM preferences JOIN preference_strength USING (pair_id)")
     assert second.filter(pl.col("origin") == "own_rollouts").height == 6
     assert second["pair_id"].n_unique() == 6 and set(second["treatment"]) == {"keep"}
 
@@ -166,7 +166,7 @@ def test_a_run_that_broke_off_scores_what_is_left_and_a_text_once(
     killed: list[int] = []
     monkeypatch.setattr(pair_rewards._Scoring, "_scored", counted)
     assert "the disk is full" in str(harness.run_here(corpus, home)[1].failures)
-    view = run(corpus, home)
+    view = harness.view_after(corpus, home)
     scored = view.scan("pair_rewards").collect()
     assert scored.select("pair_id", "side").n_unique() == scored.height == 120
     assert sum(asked) == scored["task_id"].n_unique() == 80, "20 prompts, one chosen and three rejected texts each"
@@ -177,7 +177,7 @@ def test_a_killed_ensemble_goes_on_with_the_member_that_it_was_at(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = TRAINING | {"members": 3, "epochs": 2}
-    run(corpus_of(tmp_path / "corpus", reward_training=settings), home)
+    harness.view_after(corpus_of(tmp_path / "corpus", reward_training=settings), home)
     out = tmp_path / "rms"
     real = entry.train
     seeds: list[int] = []
@@ -207,7 +207,7 @@ def test_held_out_pairs_keep_the_labels_that_they_came_with(tmp_path: Path, home
         strength={"own_rollouts": False},
         reward_training=TRAINING | {"heldout_share": 0.5, "max_length": 44},
     )
-    view = run(corpus, home)
+    view = harness.view_after(corpus, home)
     flipped = query(view, "SELECT count(*) AS n FROM preference_strength WHERE treatment = 'flip'")["n"].item()
     assert flipped
     told = harness.preppo("reward", "train", "--out", str(tmp_path / "rm"))
@@ -228,7 +228,7 @@ def test_another_batch_costs_its_own_pairs_and_no_recipe_treats_what_a_verifier_
     corpus = corpus_of(folder, [str(model)], reward_training=TRAINING | {"recipe": "flip", "epochs": 1})
     corpus.settings["source"][0]["path"], corpus.settings["rollouts"][0]["path"] = "sums*.jsonl", "rollouts*.jsonl"
     corpus.write_settings()
-    first = run(corpus, home)
+    first = harness.view_after(corpus, home)
     asked: list[int] = []
     real = pair_rewards._Scoring._scored
     monkeypatch.setattr(
@@ -238,7 +238,7 @@ def test_another_batch_costs_its_own_pairs_and_no_recipe_treats_what_a_verifier_
     harness.write_lines(folder / "sums2.jsonl", [{"q": f"What is {n} + 1?", "a": str(n + 1)} for n in more])
     rows = [{"q": f"What is {n} + 1?", "r": f"\\boxed{{{n + s}}}"} for n in more for s in range(2)]
     harness.write_lines(folder / "rollouts2.jsonl", rows)
-    second = run(corpus, home)
+    second = harness.view_after(corpus, home)
     assert sum(asked) == 2 * len(more), "both responses of the new pairs, and nothing else"
     before, after = (v.scan("pair_rewards").sort("pair_id", "side", "head").collect() for v in (first, second))
     assert after.join(before, on=["pair_id", "side", "head"], how="semi", maintain_order="left").equals(before)

@@ -20,7 +20,6 @@ from warehouse.settings import PreferencesSettings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from warehouse.store import Snapshot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TRAINING = {"tune": "frozen", "head_rate": 2e-2, "batch": 16, "epochs": 6, "max_length": 256, "device": "cpu"}
@@ -63,23 +62,9 @@ def corpus_of(folder: Path, models: list[str] | None = None, **changes: Any) -> 
     return corpus
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    harness.leave_out_what_is_for_people(monkeypatch)
-    monkeypatch.setenv("PREPPO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PREPPO_CONFIG", str(tmp_path / "corpus" / "preppo.toml"))
-    return tmp_path / "home"
-
-
-def run(corpus: harness.Corpus, home: Path) -> Snapshot:
-    project, report = harness.run_here(corpus, home)
-    assert report.failures == []
-    return project.store.snapshot()
-
-
 def test_from_labels_to_a_cleaned_set_and_the_next_reward_model(tmp_path: Path, home: Path) -> None:
     corpus = corpus_of(tmp_path / "corpus")
-    first = run(corpus, home)
+    first = harness.view_after(corpus, home)
     assert first.scan("preferences").collect().height == 80
     assert not first.of_stage("pair_rewards") and not first.of_stage("preference_pairs"), "nobody votes yet"
     told = harness.preppo("reward", "train", "--out", str(tmp_path / "rm"))
@@ -89,7 +74,7 @@ def test_from_labels_to_a_cleaned_set_and_the_next_reward_model(tmp_path: Path, 
     assert "holds a reward model already" in harness.preppo("reward", "train", "--out", str(tmp_path / "rm"), code=2)
 
     corpus = corpus_of(tmp_path / "corpus", [str(tmp_path / "rm")])
-    second = run(corpus, home)
+    second = harness.view_after(corpus, home)
     assert {c.stage for c in second.live.values()} >= {"pair_rewards", "preference_strength", "preference_pairs"}
     strength = query(second, "SELECT * FROM preference_strength JOIN preferences USING (pair_id)")
     assert set(strength["votes"]) == {1}
@@ -116,7 +101,7 @@ def test_from_labels_to_a_cleaned_set_and_the_next_reward_model(tmp_path: Path, 
     harness.preppo("--config", str(corpus.config), "reward", "train", "--out", str(tmp_path / "rm2"))
     assert json.loads((tmp_path / "rm2" / "reward_model.json").read_text())["report"]["pairs"] > 0
     corpus = corpus_of(tmp_path / "corpus", [str(tmp_path / "rm"), str(tmp_path / "rm2")])
-    third = run(corpus, home)
+    third = harness.view_after(corpus, home)
     assert set(query(third, "SELECT votes FROM preference_strength")["votes"]) == {2}
     again = (
         third.scan("pair_rewards").filter(pl.col("reward_model").is_in(scored["reward_model"])).sort("pair_id", "side")
@@ -128,7 +113,7 @@ def test_from_labels_to_a_cleaned_set_and_the_next_reward_model(tmp_path: Path, 
 
 def test_recipes_that_need_strength_say_what_is_missing(tmp_path: Path, home: Path) -> None:
     corpus = corpus_of(tmp_path / "corpus", reward_training=TRAINING | {"recipe": "flip+margin"})
-    run(corpus, home)
+    harness.view_after(corpus, home)
     told = harness.preppo("reward", "train", "--out", str(tmp_path / "rm"), code=3)
     assert "needs the strength of every pair, and no reward model is there to vote" in told
     corpus_of(tmp_path / "corpus", reward_training=TRAINING | {"recipe": "gold"})
@@ -158,7 +143,7 @@ def test_check_looks_at_pairs_and_a_home_of_pairs_alone_can_train(
     corpus.write_settings()
     assert "settings and sources can be used" in harness.preppo("check")
     assert not (home / "tables" / "commits").exists() or not harness.commits(home), "a look commits nothing"
-    run(corpus, home)
+    harness.view_after(corpus, home)
     told = harness.preppo("reward", "train", "--out", str(tmp_path / "rm"))
     assert "pairs: 60 of hh (keep)" in told
 
@@ -168,7 +153,7 @@ def test_bad_rows_are_kept_with_their_reason_and_every_row_is_accounted_for(tmp_
     good = {"q": "Why?", "a": "So.", "b": "No."}
     rows: list[Any] = [good, good, good | {"b": "So. "}, good | {"a": ""}, "{broken", good | {"q": None}, {"q": "x"}]
     harness.write_lines(folder / "pairs.jsonl", rows)
-    view = run(corpus_of(folder), home)
+    view = harness.view_after(corpus_of(folder), home)
     rejected = view.scan("rejected_preferences").sort("source_row").collect()
     assert rejected["reason_code"].to_list() == [
         "equal_texts", "empty_response", "broken_json", "null_prompt", "missing_column",
@@ -233,7 +218,7 @@ def test_public_preferences_are_read_as_they_come(tmp_path: Path, home: Path, sh
          "label": {"column": "label", "extract": "^(.)", "map": {"A": 1, "B": 2}}},
     ]  # fmt: skip
     corpus.write_settings()
-    view = run(corpus, home)
+    view = harness.view_after(corpus, home)
     for commit in view.of_stage("preferences"):
         counts = commit.counts
         assert counts["rows_read"] == sum(counts[k] for k in ("pairs", "duplicate", "filtered", "quarantined"))

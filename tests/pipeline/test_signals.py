@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> harness.Corpus:
-    harness.leave_out_what_is_for_people(monkeypatch)
-    monkeypatch.setenv("PREPPO_HOME", str(tmp_path / "home"))
-    corpus = harness.Corpus(tmp_path / "corpus")
-    monkeypatch.setenv("PREPPO_CONFIG", str(corpus.config))
+def corpus(home: Path) -> harness.Corpus:
+    corpus = harness.Corpus(home.parent / "corpus")
     rows = [{"q": f"In town {n} there are {n} bakers and {n + 1} millers, how many is that?", "a": str(2 * n + 1)}
             for n in range(20)]  # fmt: skip
     harness.write_lines(corpus.folder / "new.jsonl", rows)
