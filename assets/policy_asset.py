@@ -7,7 +7,7 @@ import dagster as dg
 from assets.metadata import policy_metadata
 from assets.owners import OWNERS
 from assets.resources import PreppoResource
-from assets.training import Told, train_policy, training_folder, training_line
+from assets.training import Told, folder_of_settings, train_policy, training_line
 from warehouse.releases import load_release
 
 
@@ -33,11 +33,11 @@ from warehouse.releases import load_release
     ],
 )
 def train_on_release(context: dg.AssetExecutionContext, preppo: PreppoResource) -> Iterator[dg.MaterializeResult[None]]:
-    """Train as `[ppo]` says; a training that was broken off goes on."""
+    """Train as `[ppo]` says; a training that was broken off goes on, and other settings have a folder of their own."""
     project = preppo.project()
     release = load_release(project.home.releases, "latest", project.settings.selection.name)
     told = Told(line=lambda line: context.log.info(training_line(line, project.settings.ppo.steps)))
-    done, plots = train_policy(project, release, training_folder(project, release), project.settings.ppo, told)
+    done, plots = train_policy(project, release, folder_of_settings(project, release), project.settings.ppo, told)
     yield dg.MaterializeResult(asset_key="ppo_policy", metadata=policy_metadata(done, plots))
     signals = project.store.snapshot().of_stage("training_signals")
     mine = next(c for c in signals if c.variant == done.run_id)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from warehouse.hashing import json_hash
 from warehouse.home import Home, write_atomically
 from warehouse.training_signals import keep_signals
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from trainer.ppo.prompts import Prompts
     from trainer.ppo.training import Trained
     from warehouse.releases import Release
-    from warehouse.settings import PpoSettings
+    from warehouse.settings import PpoSettings, Settings
 
 
 class TrainingBusyError(RuntimeError):
@@ -44,6 +45,27 @@ def training_folder(project: Project, release: Release) -> Path:
     return project.home.root / "training" / release.release_id[:12]
 
 
+def folder_of_settings(project: Project, release: Release) -> Path:
+    """Return where a release is trained on with these very settings.
+
+    The first training of a release has `training_folder`; one with other settings has a folder beside it, named by
+    them: who trains from Dagster cannot name another.
+    """
+    folder = training_folder(project, release)
+    said = _said(project.settings)
+    about = folder / "run.json"
+    if not about.is_file() or json.loads(about.read_text(encoding="utf-8")).get("settings") == said:
+        return folder
+    return folder.with_name(f"{folder.name}-{said[:8]}")
+
+
+def _said(settings: Settings) -> str:
+    """Return the hash of all settings that a training depends on, but for how often it is saved."""
+    ppo = settings.ppo.model_dump(mode="json", exclude={"checkpoint_every"})
+    parts = (settings.policy, settings.judge, settings.reward_model)
+    return json_hash([ppo, *(part.model_dump(mode="json") for part in parts)])
+
+
 def train_policy(
     project: Project, release: Release, folder: Path, ppo: PpoSettings, told: Told | None = None
 ) -> tuple[Trained, list[Path]]:
@@ -59,19 +81,42 @@ def train_policy(
         told: who hears of it.
 
     Raises:
-        PpoError: the release cannot be trained on, a number in the training is none, an engine cannot be asked, or the
-            judge is fooled too often.
+        PpoError: the release cannot be trained on, a number in the training is none, an engine cannot be asked, the
+            judge is fooled too often, or the folder cannot be made or holds files of something else.
         TrainingBusyError: another process trains in the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    from trainer.ppo.prompts import PpoError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"--out {folder}: {error.strerror}; name a folder that can be made"
+        raise PpoError(msg) from error
     try:
         with Home(folder).lock("training", wait=False):
+            _refuse_what_is_no_training(folder)
             done, plots = _train(project, release, folder, ppo, told or Told())
     except BlockingIOError:
         msg = f"another process trains in {folder}"
         raise TrainingBusyError(msg) from None
     keep_signals(project.store, pl.read_parquet(folder / "signals.parquet"))
     return done, plots
+
+
+def _refuse_what_is_no_training(folder: Path) -> None:
+    """Leave alone what only looks like the files of a training: every training has its `run.json` before any other."""
+    from trainer.ppo.checkpoint import CHECKPOINT
+    from trainer.ppo.prompts import PpoError
+    from trainer.ppo.record import FILES
+
+    if (folder / "run.json").is_file():
+        return
+    there = [name for name in ("policy", "best", "current", CHECKPOINT, *FILES) if (folder / name).exists()]
+    if there:
+        msg = (
+            f"--out {folder} holds {there[0]}, and no training of preppo: that would be lost; name another folder"
+        )
+        raise PpoError(msg)
 
 
 def _train(
@@ -91,6 +136,7 @@ def _train(
         told.prompts(prompts)
         about = {"release": release.release_id, "arm": release.arm, "ppo": ppo.model_dump()}
         about |= {"policy": settings.policy.model_dump(), "sources": sorted(reward.sources)}
+        about |= {"settings": _said(settings.model_copy(update={"ppo": ppo}))}
 
         def started() -> None:
             write_atomically(folder / "run.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
@@ -111,10 +157,10 @@ def training_line(line: dict[str, Any], steps: int) -> str:
         score = "none" if line["score"] is None else f"{line['score']:.3f}"
         domains = ", ".join(f"{n} {s:.2f}" for n, s in line["domains"].items() if s is not None)
         return f"held out after step {line['step']}: score {score} ({domains})"
-    text = (
-        f"step {line['step']}/{steps} {line['phase']}: score {line['score']:.3f}, "
-        f"KL {line['kl']:.3f}, entropy {line['entropy']:.3f}, {line['response_tokens']:.1f} tokens"
-    )
+    told = "nothing to learn from"
+    if line["score"] is not None:
+        told = f"score {line['score']:.3f}, KL {line['kl']:.3f}, entropy {line['entropy']:.3f}"
+    text = f"step {line['step']}/{steps} {line['phase']}: {told}, {line['response_tokens']:.1f} tokens"
     if line["left_out"]:
         text += f", {line['left_out']} of {line['responses']} responses left out"
     return text

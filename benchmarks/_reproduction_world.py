@@ -66,6 +66,7 @@ ARMS = {
     "original": ("random", 0.0001),  # rounds to no new prompt at all
     "all": ("all", 1.0),
     "random": ("random", 0.1),
+    "random_50": ("random", 0.5),
     "pre_ppo_20": ("pre_ppo", 0.2),
     "pre_ppo_50": ("pre_ppo", 0.5),
     "variance": ("variance", 0.1),

@@ -30,7 +30,7 @@ from typing import Any
 import polars as pl
 
 from benchmarks._reproduction_report import SAID, plot, write_report
-from benchmarks._reproduction_world import WORLDS, hard_prompts, write_world
+from benchmarks._reproduction_world import ARMS, WORLDS, hard_prompts, write_world
 from trainer.ppo.record import HELDOUT, METRICS, TIMING, read_lines
 from warehouse.curation.identity import prompt_id
 from warehouse.releases import load_release
@@ -63,7 +63,7 @@ def curated(work: Path) -> dict[str, str]:
     found = {}
     for order in ("flat", "priority"):
         preppo(work / f"{order}.toml", work, ["run"], {}, work / "run.log")
-        for arm in ("main", "original", "all", "random", "pre_ppo_20", "pre_ppo_50", "variance", "learnability"):
+        for arm in ("main", *ARMS):
             name = "pre_ppo" if arm == "main" else arm
             found[name if order == "flat" else f"{name}_priority"] = load_release(
                 work / "home" / "releases", "latest", arm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -75,11 +76,15 @@ def signals_version(view: Snapshot) -> str | None:
 
 
 def training_runs(view: Snapshot) -> pl.DataFrame:
-    """Return the training runs as `curation.signals.RUNS`: in the order in which they were first told."""
+    """Return the training runs as `curation.signals.RUNS`: in the order in which they were first told.
+
+    A run on an older release counts as one of the newest that was known then: what it learnt is as fresh.
+    """
     live = {c.variant for c in view.of_stage(STAGE)}
     told = sorted((c.seq, c.variant) for c in view.commits if c.stage == STAGE and c.variant in live)
     order = list(dict.fromkeys(name for _, name in told))
     release = dict(view.scan(STAGE).select("training_run_id", "release_id").unique().collect().iter_rows())
     releases = list(dict.fromkeys(release[name] for name in order))
-    rows = [(name, n, releases.index(release[name])) for n, name in enumerate(order)]
+    newest = accumulate((releases.index(release[name]) for name in order), max)
+    rows = [(name, n, number) for (n, name), number in zip(enumerate(order), newest, strict=True)]
     return pl.DataFrame(rows, schema=RUNS, orient="row")

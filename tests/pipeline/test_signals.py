@@ -12,7 +12,7 @@ from pipeline.cli import main
 from tests.pipeline import harness
 from warehouse.releases import list_releases
 from warehouse.schemas import TRAINING_SIGNALS
-from warehouse.training_signals import keep_signals
+from warehouse.training_signals import keep_signals, training_runs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,6 +97,14 @@ def test_the_same_rows_again_are_no_news_and_more_of_a_run_is_added(corpus: harn
     assert three.counts == {"rows": 6, "prompts": 2}
     with pytest.raises(ValueError, match="training run 'run-b' names 2 releases"):
         keep_signals(project.store, pl.concat([signals("run-b", r * 32, {"p": [0.0]}) for r in "01"]))
+
+
+def test_a_run_on_an_old_release_is_as_fresh_as_any(corpus: harness.Corpus, tmp_path: Path) -> None:
+    project, _ = run(corpus, tmp_path / "home")
+    for run_id, release in (("a", "0"), ("b", "1"), ("c", "0"), ("d", "2"), ("e", "2")):
+        keep_signals(project.store, signals(run_id, release * 32, {"p": [1.0, 1.0]}))
+    told = training_runs(project.store.snapshot()).sort("run")
+    assert told["training_run_id"].to_list() == list("abcde") and told["release"].to_list() == [0, 1, 1, 2, 2]
 
 
 def test_hysteresis_keeps_a_nightly_run_from_churning(corpus: harness.Corpus, tmp_path: Path) -> None:

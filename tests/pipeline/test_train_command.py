@@ -1,14 +1,18 @@
 """`preppo train` from outside: a small release of the nursery, two steps, the files, and what it says of mistakes."""
 
 import json
+from dataclasses import replace
 
 import dagster as dg
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from assets.policy_asset import train_on_release
+from assets.project import open_project
 from assets.resources import PreppoResource
+from assets.training import folder_of_settings
 from pipeline.cli import main
 from trainer.engines import EngineError
 from trainer.judge import CanaryError
@@ -146,3 +150,46 @@ def test_the_policy_is_an_asset_of_dagster_too(place, trained, monkeypatch):
     assert found["ppo_policy"]["steps"].value == 4
     assert found["ppo_policy"]["training"].value.startswith("![plot](data:image/png;base64,")
     assert found["training_signals"]["dagster/row_count"].value > 0
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(place, trained, tmp_path):
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "notes.txt").write_text("mine")
+    said = call(place, "train", "--out", str(tmp_path), code=1)
+    assert f"--out {tmp_path} holds policy, and no training of preppo: that would be lost; name another folder" in said
+    assert (tmp_path / "policy" / "notes.txt").read_text() == "mine"
+    (tmp_path / "file").write_text("")
+    assert "name a folder that can be made" in call(place, "train", "--out", str(tmp_path / "file"), code=1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("DEVICE", "gpu", "device = 'gpu' cannot be used here"),
+        ("DEVICE", "cuda:7", "device = 'cuda:7' cannot be used here"),
+        ("CRITIC_MODEL", "small", "the critic reads the tokens of the policy"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(place, trained, tmp_path, monkeypatch, setting, value, said):
+    if value == "small":
+        config = LlamaConfig(vocab_size=16, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+        LlamaForCausalLM(config).save_pretrained(tmp_path / "small")
+        value = str(tmp_path / "small")
+    monkeypatch.setenv(f"PREPPO__PPO__{setting}", value)
+    told = call(place, "train", "--out", str(tmp_path / "x"), code=2 if setting == "DEVICE" else 1)
+    assert said in told and "Traceback" not in told
+
+
+def test_other_settings_have_a_folder_of_their_own_in_dagster(place, trained):
+    _, folder, release = trained
+    project = open_project(place / "preppo.toml", place / "home")
+    assert folder_of_settings(project, release) == folder
+    changed = project.settings.ppo.model_copy(update={"rate": 1e-5})
+    other = replace(project, settings=project.settings.model_copy(update={"ppo": changed}))
+    assert folder_of_settings(other, release).name.startswith(f"{folder.name}-")
+
+
+def test_signals_name_the_policy_as_rollouts_do(place, trained):
+    told = call(place, "sql", "--format", "json", "select distinct policy_id from training_signals "
+                "where policy_id in (select policy_id from rollouts)")  # fmt: skip
+    assert len(json.loads(told)) == 1

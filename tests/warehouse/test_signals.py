@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from statistics import fmean
 from typing import Any
 
@@ -72,6 +73,23 @@ def test_a_prompt_that_never_moves_rests_is_tried_again_and_retires() -> None:
     assert told(rows, runs(0, 1, 2, 3), retire_after=3)["p"]["rest"] is None, "it moves"
 
 
+def test_visits_that_stand_still_at_other_rewards_have_moved() -> None:
+    rows = [row for step in range(4) for row in visit("run0", step, "p", *([float(step % 2)] * 2))]
+    one = told(rows, runs(0), learnt_mean=1.0)["p"]
+    assert (one["rest"], one["still_visits"], one["signal_mean"]) == (None, 1, 0.5)
+    rows += visit("run1", 0, "p", 1.0, 1.0) + visit("run1", 1, "p", 0.0, 0.0)
+    assert told(rows, runs(0, 1), learnt_mean=1.0, retire_after=2)["p"]["still_visits"] == 1
+
+
+def test_no_prompt_retires_before_it_was_tried_again() -> None:
+    rows = [row for step in range(9) for row in visit("run0", step, "p", 0.0, 0.0)]
+    assert told(rows, runs(0))["p"]["rest"] == "rested_stuck", "however often one run visits it"
+    again = rows + visit("run1", 0, "p", 0.0, 0.0)
+    assert told(again, runs(0, 0))["p"]["rest"] == "rested_stuck", "another run on the same release"
+    one = told(again, runs(0, 2))["p"]
+    assert (one["rest"], one["still_visits"]) == ("retired", 10)
+
+
 def test_single_samples_of_a_run_are_one_visit_and_one_alone_is_none() -> None:
     singles: list[Row] = [("run0", step, "p", 0, 0.0) for step in range(5)]
     assert told(singles, runs(0))["p"]["still_visits"] == 1
@@ -83,6 +101,10 @@ def test_what_has_no_reward_says_nothing() -> None:
     rows = visit("run0", 1, "p", None, None) + visit("run0", 1, "q", 0.0, None) + visit("run0", 1, "r", 0.5, 0.5)
     found = told(rows, runs(0))
     assert set(found) == {"q", "r"} and found["q"]["still_visits"] == 0
+
+
+def same_to_the_end(visits: list[tuple[float | None, int]]) -> list[tuple[float | None, int]]:
+    return list(takewhile(lambda v: v[0] is not None and v[0] == visits[-1][0], reversed(visits)))
 
 
 rewards = st.sampled_from([0.0, 0.25, 1.0, None])
@@ -114,7 +136,7 @@ def test_it_is_what_a_plain_reading_says(
         early = [w for r, s, _, w in mine if r == mine[-1][0] and s in early_steps]
         mean = fmean(late)
         grown = mean - fmean(early) if early else None
-        visits: list[bool] = []
+        visits: list[tuple[float | None, int]] = []  # the reward that it stood still at, and the release
         for run in sorted({r for r, *_ in mine}):
             groups = {
                 s: [w for r, t, _, w in mine if (r, t) == (run, s)]
@@ -122,14 +144,16 @@ def test_it_is_what_a_plain_reading_says(
             }
             several = [g for g in groups.values() if len(g) > 1]
             whole = [w for g in groups.values() for w in g]
-            visits += [min(g) == max(g) for g in (several or ([whole] if len(whole) > 1 else []))]
-        still = len(visits) - max((n + 1 for n, v in enumerate(visits) if not v), default=0)
+            found_still = several or ([whole] if len(whole) > 1 else [])
+            visits += [(g[0] if min(g) == max(g) else None, releases[run]) for g in found_still]
+        trail = same_to_the_end(visits)
+        still, tried = len(trail), len({release for _, release in trail})
         ago = 1 - releases[mine[-1][0]]
         learnt = mean >= 0.9 or (gain is not None and grown is not None and grown >= gain - 1e-12)
         expected = None
         if learnt:
             expected = "rested_learnt" if ago < retest else None
-        elif still >= retire:
+        elif still >= retire and tried > 1:
             expected = "retired"
         elif still and min(last) == max(last) and ago < retest:
             expected = "rested_stuck"

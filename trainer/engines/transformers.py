@@ -18,6 +18,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from trainer.engines.contract import Completion, Position, Request, position
 from trainer.engines.decoding import Group, Row
+from trainer.engines.device import find_device
 from trainer.engines.prompts import PromptEncoder, PromptError
 from trainer.engines.slots import SlotGroup, Slots
 from trainer.engines.weights import find_model, fingerprint
@@ -62,9 +63,7 @@ class TransformersEngine:
         self.name = model
         self.fingerprint = fingerprint(folder)
         self.batch_size = batch_size
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
+        self.device = find_device(device)
         if dtype == "auto":
             dtype = "float32" if self.device.type == "cpu" else "bfloat16"
         self.prompts = PromptEncoder(folder, model)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from trainer.ppo.prompts import PpoError
@@ -35,7 +35,9 @@ class State:
         step: steps done.
         cursor: prompts that the current phase has given.
         best: highest score on the held-out prompts, and `best_step` where it was measured.
+        decided: share of the responses to them that could be decided there.
         stopped: why it ended early; empty while it did not.
+        finished: the policy and the signals are written; weights and optimizer are kept no longer.
     """
 
     identity: str
@@ -44,7 +46,9 @@ class State:
     cursor: int = 0
     best: float | None = None
     best_step: int = 0
+    decided: float = 0.0
     stopped: str = ""
+    finished: bool = False
 
 
 def save(folder: Path, state: State, models: Models, learner: Learner) -> None:
@@ -52,21 +56,40 @@ def save(folder: Path, state: State, models: Models, learner: Learner) -> None:
     tensors = {f"parameter/{n}": p.detach().contiguous() for n, p in models.trained.items()}
     for number, values in learner.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{number}/{name}": value.contiguous() for name, value in values.items()}
+    _write(folder, state, tensors)
+
+
+def finish(folder: Path, state: State) -> None:
+    """Keep of the checkpoint only where the training stands: all that it could go on to is written."""
+    state.finished = True
+    _write(folder, state, {})
+
+
+def _write(folder: Path, state: State, tensors: dict[str, torch.Tensor]) -> None:
     partial = folder / f".{CHECKPOINT}.part"
     save_file(tensors, partial, metadata={"preppo": json.dumps(asdict(state))})
     partial.replace(folder / CHECKPOINT)
 
 
 def peek(folder: Path) -> State | None:
-    """Return where the training in a folder stands, or None where it has no checkpoint."""
-    if not (folder / CHECKPOINT).is_file():
+    """Return where the training in a folder stands, or None where it has no checkpoint.
+
+    Raises:
+        PpoError: the checkpoint cannot be read.
+    """
+    path = folder / CHECKPOINT
+    if not path.is_file():
         return None
-    with safe_open(folder / CHECKPOINT, framework="pt") as file:
-        return State(**json.loads(file.metadata()["preppo"]))
+    try:
+        with safe_open(path, framework="pt") as file:
+            return State(**json.loads(file.metadata()["preppo"]))
+    except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
+        msg = f"{path} cannot be read ({error}): take it away to begin the training anew, or choose another --out"
+        raise PpoError(msg) from error
 
 
 def resume(folder: Path, identity: str, models: Models, learner: Learner) -> State | None:
-    """Take up where the checkpoint stopped; None where there is none.
+    """Take up where the checkpoint stopped; None where there is none. Of a finished training nothing is loaded.
 
     Raises:
         PpoError: it is of another training.
@@ -80,6 +103,8 @@ def resume(folder: Path, identity: str, models: Models, learner: Learner) -> Sta
             "choose another --out, or go back to its settings"
         )
         raise PpoError(msg)
+    if state.finished:
+        return state
     slots: dict[int, dict[str, torch.Tensor]] = {}
     with safe_open(folder / CHECKPOINT, framework="pt") as file, torch.no_grad():
         for name, parameter in models.trained.items():

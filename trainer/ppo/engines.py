@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -56,3 +57,8 @@ class Drawing:
         if self._started is not None:
             self._started.close()
             self._started = None
+
+    def close(self) -> None:
+        """End the engine that was started, and take away the weights that were written for it."""
+        self.changed()
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainer.ppo.checkpoint import State, save_policy
 from trainer.ppo.evaluate import evaluate
 from trainer.ppo.record import HELDOUT, METRICS, Record
+
+COMPARABLE = 0.05  # of the responses: where so many fewer could be decided, a score is no better for being higher
 
 if TYPE_CHECKING:
     from trainer.ppo.models import Models
@@ -41,12 +43,21 @@ class Examination:
         self._record.add(
             HELDOUT, [{"step": state.step, "prompt_id": p, "score": s} for p, s in sorted(by_prompt.items())]
         )
-        if found["score"] is not None and (state.best is None or found["score"] > state.best):
-            state.best, state.best_step = found["score"], state.step
+        if _better(found, state):
+            state.best, state.best_step, state.decided = found["score"], state.step, 1 - found["undecided"]
             save_policy(self._models, self._record.folder / "best")
         self._told(line)
 
-    def scores(self) -> tuple[float | None, float | None]:
-        """Return the first and the last score."""
-        lines = [row for row in self._record.lines(METRICS) if row["kind"] == "evaluation"]
-        return (lines[0]["score"], lines[-1]["score"]) if lines else (None, None)
+
+def _better(found: dict[str, Any], state: State) -> bool:
+    """Tell whether an evaluation is a new best: of scores that rest on about as much, the higher one.
+
+    Where far less could be decided than for the best so far, as while a verifier is away, the score is of other
+    prompts and does not count; where far more could, it takes the place of the other.
+    """
+    if found["score"] is None:
+        return False
+    more = 1 - found["undecided"] - state.decided
+    if state.best is None or abs(more) > COMPARABLE:
+        return more > 0
+    return bool(found["score"] > state.best)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from trainer.ppo.rollouts import Response, Sampler, all_alike, score
+from trainer.ppo.rollouts import Response, Sampler, all_alike, refuse_failures, score
 
 if TYPE_CHECKING:
     from trainer.ppo.checkpoint import State
@@ -21,6 +21,9 @@ def gather(
 
     Dynamic sampling (DAPO, arXiv 2503.14476, section 3.2): prompts whose samples are all alike give way to the next
     prompts, for some rounds; those of the last round stay as they are.
+
+    Raises:
+        PpoError: a reward is no number in [0, 1], or nothing could be rewarded since generating or a source failed.
     """
     kept: list[Response] = []
     replaced: list[Response] = []
@@ -36,6 +39,7 @@ def gather(
             group = fresh[start : start + settings.samples]
             (replaced if rounds and all_alike(group) else kept).extend(group)
         rounds = max(rounds - 1, 0)
+    refuse_failures([*kept, *replaced])
     for n, response in enumerate(kept):
         response.group = n // settings.samples
     return kept, replaced

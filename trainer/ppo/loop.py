@@ -8,6 +8,7 @@ weights and metrics, bit for bit, also where a training was killed and went on.
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -55,23 +56,31 @@ def train(
         ModelError: a model cannot be had.
     """
     models = Models(training.policy, training.settings)
-    with models.threads():
-        return _train(training, reward, models, folder, told, started)
+    drawing = Drawing(models, training.policy, training.machine, folder / "current")
+    with models.threads(), closing(drawing):
+        return _train(training, reward, models, drawing, folder, told, started)
 
 
 def _train(
-    training: Training, reward: HybridReward, models: Models, folder: Path, told: Told, started: Callable[[], None]
+    training: Training,
+    reward: HybridReward,
+    models: Models,
+    drawing: Drawing,
+    folder: Path,
+    told: Told,
+    started: Callable[[], None],
 ) -> Trained:
     settings = training.settings
     folder.mkdir(parents=True, exist_ok=True)
     phases = plan_phases(training.prompts.train, settings.steps)
     learner = Learner(models, settings)
     identity = training.identity(reward, models.engine.fingerprint)
-    names = training.names(identity, models.engine)
+    names = training.names(identity, models.engine.fingerprint)
     state = checkpoint.resume(folder, identity, models, learner)
     started()
     record = Record(folder, None if state is None else state.step)
-    drawing = Drawing(models, training.policy, training.machine, folder / "current")
+    if state is not None and state.finished:
+        return _trained(record, state)
     end = int(models.engine.tokenizer.eos_token_id)
     sampler = Sampler(drawing, models.engine.prompts, training.policy, end, drawing.computing)
     examine = Examination(training, reward, sampler, models, record, told)
@@ -112,11 +121,11 @@ def _train(
         line |= step_metrics(seen, judged, learnt, settings, state.coefficient)
         record.add(METRICS, [line])
         record.add(SIGNALS, signal_rows(seen, judged, replaced, names, state.step))
-        if settings.kl_target is not None and line["left_out"] < len(responses):
+        if settings.kl_target is not None and line["kl"] is not None:
             state.coefficient = next_coefficient(
                 state.coefficient, line["kl"], settings.kl_target, len(responses), settings.kl_horizon
             )
-        if settings.stop_kl is not None and line["kl"] > settings.stop_kl:
+        if settings.stop_kl is not None and (line["kl"] or 0.0) > settings.stop_kl:
             state.stopped = f"the KL {line['kl']:.2f} is above ppo.stop_kl = {settings.stop_kl:g}"
         told(line)
 
@@ -133,5 +142,12 @@ def _train(
 
     checkpoint.save_policy(models, folder / "policy")
     record.write_signals()
-    first, final = examine.scores()
-    return Trained(folder, identity, state.step, first, final, state.best, state.best_step, state.stopped)
+    checkpoint.finish(folder, state)
+    return _trained(record, state)
+
+
+def _trained(record: Record, state: checkpoint.State) -> Trained:
+    scores = [line["score"] for line in record.lines(METRICS) if line["kind"] == "evaluation"] or [None]
+    return Trained(
+        record.folder, state.identity, state.step, scores[0], scores[-1], state.best, state.best_step, state.stopped
+    )

@@ -6,6 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.ppo.update import kl_estimate
 
+_OF_TOKENS = {
+    "score", "non_score_reward", "kl", "kl_k3", "entropy", "policy_loss", "clip_fraction", "update_kl",
+    "ratio_variance", "advantage_spread", "value_loss", "value_clip_fraction", "explained_variance",
+}  # fmt: skip
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
 def step_metrics(
     seen: Experience, judged: Advantages, told: Told, settings: PpoSettings, coefficient: float
 ) -> dict[str, Any]:
-    """Return the numbers of a step; means over tokens are over those that were learnt from.
+    """Return the numbers of a step; means over tokens are over those that were learnt from, null where there are none.
 
     `kl` is the mean over responses of the sum of k1, in nats; `non_score_reward` is the penalty that came with it;
     `mismatch` is the mean over tokens of |log-probability by the engine - recomputed|, of sums of responses.
@@ -52,6 +57,8 @@ def step_metrics(
             "value_clip_fraction": told.mean("value_clipped"),
             "explained_variance": _explained(seen, judged),
         }
+    if not counted.any():  # nothing is known of what was not learnt from: 0 would be read as a score
+        found |= dict.fromkeys(_OF_TOKENS & found.keys())
     return found
 
 

@@ -57,7 +57,7 @@ class Models:
         settings: `[ppo]`.
 
     Raises:
-        PpoError: the tokenizer has no token to pad with, or nothing would be sampled.
+        PpoError: the tokenizer has no token to pad with, the critic has another one, or nothing would be sampled.
         ModelError: a model cannot be had.
     """
 
@@ -76,9 +76,19 @@ class Models:
         if settings.baseline == "critic":
             folder = find_model(settings.critic_model or policy.model, "ppo.critic_model")
             self.critic = Critic(folder).to(self.device).eval()
+            self._check_vocabulary(self.critic, settings.critic_model or policy.model)
         self._temperature = policy.temperature
         auto = "bfloat16" if self.device.type == "cuda" else "float32"
         self.dtype: torch.dtype = getattr(torch, auto if settings.dtype == "auto" else settings.dtype)
+
+    def _check_vocabulary(self, critic: Critic, name: str) -> None:
+        there, wanted = (m.get_input_embeddings().num_embeddings for m in (critic.trunk, self.policy))
+        if there < len(self.engine.tokenizer):
+            msg = (
+                f"ppo.critic_model = {name!r} knows {there} tokens and the policy {wanted}: the critic reads the "
+                "tokens of the policy, so take a model with the same tokenizer"
+            )
+            raise PpoError(msg)
 
     @contextmanager
     def computing(self) -> Iterator[None]:

@@ -63,15 +63,19 @@ def draw(steps: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]],
 def _line(panel: Any, steps: Sequence[dict[str, Any]], names: Iterable[str], title: str) -> None:
     panel.set_title(title)
     for name in names:
-        panel.plot(*zip(*_smoothed([(line["step"], line[name]) for line in steps]), strict=True), label=name)
-    panel.legend(fontsize="small")
+        points = [(line["step"], line[name]) for line in steps if line[name] is not None]
+        if points:
+            panel.plot(*zip(*_smoothed(points), strict=True), label=name)
+    if panel.lines:
+        panel.legend(fontsize="small")
 
 
 def _by_domain(panel: Any, steps: Sequence[dict[str, Any]], name: str, title: str) -> None:
     panel.set_title(title)
     for domain, points in _domains(steps, lambda value: value[name]).items():
         panel.plot(*zip(*_smoothed(points), strict=True), label=domain, linewidth=1)
-    panel.legend(fontsize="small")
+    if panel.lines:
+        panel.legend(fontsize="small")
 
 
 def _domains(lines: Sequence[dict[str, Any]], of: Any) -> dict[str, list[tuple[int, float]]]:

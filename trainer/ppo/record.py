@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-METRICS, SIGNALS, HELDOUT, TIMING = "metrics.jsonl", "signals.jsonl", "heldout.jsonl", "timing.jsonl"
+FILES = METRICS, SIGNALS, HELDOUT, TIMING = "metrics.jsonl", "signals.jsonl", "heldout.jsonl", "timing.jsonl"
 
 
 class Record:
@@ -31,7 +31,7 @@ class Record:
 
     def __init__(self, folder: Path, done: int | None) -> None:
         self.folder = folder
-        for name in (METRICS, SIGNALS, HELDOUT, TIMING):
+        for name in FILES:
             path = folder / name
             kept = [] if done is None else [row for row in read_lines(path) if row["step"] <= done]
             write_atomically(path, "".join(map(_line, kept)))

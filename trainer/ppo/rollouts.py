@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +14,6 @@ from trainer.ppo.prompts import PpoError
 from verifiers.hybrid import Reward
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
@@ -166,11 +166,37 @@ def score(responses: Sequence[Response], reward: HybridReward, settings: PpoSett
     for response in responses:
         if response.reward is None:
             source = reward.source_of(response.prompt.answered(response.sample, response.text, response.finish_reason))
-            status = "truncated" if response.finish_reason == "length" else "error"
-            response.reward = Reward(response.prompt.prompt_id, response.sample, None, source, None, status)
+            cut = response.finish_reason == "length"
+            status, detail = ("truncated", "") if cut else ("error", "the response could not be generated")
+            response.reward = Reward(response.prompt.prompt_id, response.sample, None, source, None, status, detail)
         response.score = _learnt(response, settings)
         worst = response.reward.worst
         response.worst = response.score if response.score is None or worst is None else worst
+
+
+def refuse_failures(responses: Sequence[Response]) -> None:
+    """Stop where every response that came to an end has failed to be rewarded, or to be generated at all.
+
+    Then something is gone that the training cannot do without, such as a server or a sandbox: steps on nothing would
+    pass as a training that went well.
+
+    Raises:
+        PpoError: says what failed, and where.
+    """
+    asked = [r for r in responses if r.finish_reason != "length"]
+    rewards = [r.reward for r in asked if r.reward is not None and r.reward.status == "error"]
+    if not rewards or len(rewards) < len(asked):
+        return
+    (maker, detail), _ = Counter((_maker(r), r.detail) for r in rewards).most_common(1)[0]
+    msg = (
+        f"none of {len(rewards)} responses has a reward, every one failed ({maker}: {detail or 'no reason given'}); "
+        "nothing was learnt from this step, and the last checkpoint stays"
+    )
+    raise PpoError(msg)
+
+
+def _maker(found: Reward) -> str:
+    return found.reward_id or found.source or "no source"
 
 
 def _learnt(response: Response, settings: PpoSettings) -> float | None:

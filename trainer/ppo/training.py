@@ -13,7 +13,6 @@ from warehouse.hashing import json_hash
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trainer.engines.transformers import TransformersEngine
     from trainer.ppo.prompts import Prompts
     from verifiers.hybrid import HybridReward
     from warehouse.settings import EngineSettings, PolicySettings, PpoSettings
@@ -52,10 +51,12 @@ class Training:
         scored = [sorted(reward.sources), self.makers, {name: version(name) for name in by_rule}]
         return json_hash(["ppo", self.release_id, rows, fingerprint, settings, policy, draws, scored])
 
-    def names(self, identity: str, engine: TransformersEngine) -> dict[str, str]:
-        """Return what every training signal names: the run, the release, and the policy that it began with."""
-        policy = self.policy
-        began = policy_id(engine.fingerprint, sampling_of(policy), engine.prompts.chat_template, policy.system_prompt)
+    def names(self, identity: str, fingerprint: str) -> dict[str, str]:
+        """Return what every training signal names: the run, the release, and the policy that it began with.
+
+        The policy has the id that its rollouts have, so that both can be joined.
+        """
+        began = policy_id(fingerprint, sampling_of(self.policy), None, self.policy.system_prompt)
         return {"training_run_id": identity, "release_id": self.release_id, "policy_id": began}
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
+from trainer.engines.device import find_device
 from trainer.engines.weights import find_model, fingerprint
 from trainer.reward_models.about import ABOUT, SETTING, Calibration, calibration_of
 from trainer.reward_models.calibration import calibrate
@@ -18,7 +19,7 @@ from trainer.reward_models.heads import Head, Rewards
 from trainer.reward_models.network import RewardNetwork
 from trainer.reward_models.pairs import ConversationEncoder, ConversationError, Encoded, Messages, collate
 from trainer.reward_models.recipes import Recipe
-from trainer.reward_models.training import device_of, dtype_of
+from trainer.reward_models.training import dtype_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -179,7 +180,7 @@ def load_reward_model(
         ValueError: it gives no single reward.
     """
     folder = find_model(name, SETTING)
-    where = torch.device(device_of(device))
+    where = find_device(device)
     kind = dtype_of(dtype, where)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     if (folder / ABOUT).is_file():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AutoTokenizer
 
+from trainer.engines.device import find_device
 from trainer.engines.weights import find_model, fingerprint
 from trainer.reward_models.features import TrunkCache, pooled_features
 from trainer.reward_models.heads import Head
@@ -108,7 +109,7 @@ def train(
     if cache is None and settings.tune == "frozen":
         cache = TrunkCache()  # both stages look at the same features
     torch.manual_seed(settings.seed)
-    device = torch.device(device_of(settings.device))
+    device = find_device(settings.device)
     tokenizer: Any = AutoTokenizer.from_pretrained(source)
     first = replace(recipe, head="linear", heads=1) if recipe.second_stage else recipe
     kind = dtype_of(settings.dtype, device)
@@ -308,11 +309,6 @@ def _add_adapters(network: RewardNetwork, settings: TrainSettings) -> None:
     network.trunk = get_peft_model(network.trunk, config)
     if network.lm_head is not None:
         network.lm_head.requires_grad_(requires_grad=False)
-
-
-def device_of(name: str) -> str:
-    """Return a device by its setting: auto is a GPU where there is one."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def dtype_of(name: str, device: torch.device) -> torch.dtype:

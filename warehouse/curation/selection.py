@@ -346,8 +346,8 @@ def _details(rule: Rule, arm: ArmSettings) -> dict[str, pl.Expr]:
             "{}; prompts that were selected before hold the places (hysteresis = {})", left, h
         ),
         "rested_learnt": pl.format("a training run has learnt it: it {}", since),
-        "rested_stuck": pl.format("it does not move: {} visits on end without any difference; it {}", still, since),
-        "retired": pl.format("it does not move: {} visits on end without any difference between rewards", still),
+        "rested_stuck": pl.format("it does not move: {} visits on end gave the same reward; it {}", still, since),
+        "retired": pl.format("it does not move, tried again: {} visits on end gave one and the same reward", still),
         "bad_gold": pl.lit("its verifier cannot use its ground truth; stage gold_checks says why"),
         "suspect_gold": pl.lit("no rollout passed, and most gave one and the same other answer"),
         "guard_uncertain": pl.lit(

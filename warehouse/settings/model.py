@@ -193,7 +193,7 @@ class SignalsSettings(Section):
     pools: list[Pool] = ["new"]  # whose prompts may rest
     learnt_mean: Share = 0.95  # mean reward, where a run left a prompt, from which it is learnt
     learnt_gain: Share | None = None  # or: how much its mean reward has grown in that run
-    retire_after: Annotated[int, Field(ge=1)] = 4  # visits on end whose rewards are all the same
+    retire_after: Annotated[int, Field(ge=1)] = 4  # visits on end that all gave one reward, in more than one release
     retest_after: Annotated[int, Field(ge=1)] = 2  # releases that were trained on, until a prompt is tried again
 
 
