@@ -113,9 +113,7 @@ def _refuse_what_is_no_training(folder: Path) -> None:
         return
     there = [name for name in ("policy", "best", "current", CHECKPOINT, *FILES) if (folder / name).exists()]
     if there:
-        msg = (
-            f"--out {folder} holds {there[0]}, and no training of preppo: that would be lost; name another folder"
-        )
+        msg = f"--out {folder} holds {there[0]}, and no training of preppo: that would be lost; name another folder"
         raise PpoError(msg)
 
 

@@ -446,7 +446,7 @@ def test_what_training_said_keeps_a_prompt_out_with_the_reason():
     told = selection_decisions(got, ArmSettings(fraction=1.0), "", candidates=facts).sort("prompt_id")
     assert told["outcome"].to_list() == ["keep", "drop", "drop", "drop", "drop"]
     assert "left at a mean reward of 1.0 (0.75 before), and rests since, 1 trained releases ago" in told["detail"][1]
-    assert "3 visits on end without any difference" in told["detail"][3]
+    assert "3 visits on end gave one and the same reward" in told["detail"][3]
 
 
 @given(st.lists(st.integers(0, 16), min_size=4, max_size=30), st.data())
