@@ -57,7 +57,7 @@ def _better(found: dict[str, Any], state: State) -> bool:
     """
     if found["score"] is None:
         return False
-    more = 1 - found["undecided"] - state.decided
+    more: float = 1 - found["undecided"] - state.decided
     if state.best is None or abs(more) > COMPARABLE:
         return more > 0
     return bool(found["score"] > state.best)
