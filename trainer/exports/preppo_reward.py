@@ -32,6 +32,7 @@ import threading
 import time
 import uuid
 from contextlib import nullcontext
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
@@ -344,7 +345,7 @@ def _ask(url: str, what: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]
                     raise ValueError(f"{len(answers)} {what} for {len(rows)} tasks")
                 return list(answers)
         except HTTPError as error:
-            problem = f"{error.code}: {error.read(1000).decode('utf-8', 'replace')}"
+            problem = f"{error.code}: {_told(error)}"
             if error.code == 413 and len(rows) > 1:
                 half = len(rows) // 2
                 return _ask(url, what, rows[:half]) + _ask(url, what, rows[half:])
@@ -352,12 +353,20 @@ def _ask(url: str, what: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]
                 until = time.monotonic() + patience_s
             elif error.code < 500:
                 raise RewardError(f"the reward server at {url} refused: {problem}") from None
-        except (URLError, OSError, ValueError, KeyError) as error:
+        except (URLError, OSError, HTTPException, ValueError, KeyError, TypeError) as error:  # also cut off in its answer
             problem = f"{type(error).__name__}: {error}"
         if time.monotonic() + pause_s > until:
             raise RewardError(f"the reward server at {url} gives no {what}: {problem}")
         time.sleep(pause_s)
         pause_s = min(10.0, pause_s * 2)
+
+
+def _told(error: HTTPError) -> str:
+    """Return the beginning of what a server says of a failure, or nothing where it was cut off."""
+    try:
+        return error.read(1000).decode("utf-8", "replace")
+    except (OSError, HTTPException):
+        return ""
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------

@@ -187,6 +187,30 @@ def test_a_server_that_is_full_is_waited_for(exported, reward_of, monkeypatch):
         assert [one.reward for one in module.score(tasks_of(exported)[:1] * 3, ["#### 4"] * 3)] == [1.0] * 3
 
 
+def test_a_server_that_goes_away_in_its_answer_is_asked_again(exported, reward_of, monkeypatch):
+    module = reward_of.load(exported("jsonl"))
+    verdict = {"verifier": "math", "version": module._about()["verifiers"]["math"], "score": 1.0, "status": "correct"}
+    begun = b"HTTP/1.1 %s X\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n \r\n"
+
+    def answer(connection, _, count):
+        if count < 3:
+            connection.sendall(begun % (b"200", b"503")[count - 1])
+        elif count == 3:
+            http(connection, 200, b"[]")  # no server of preppo, yet
+        else:
+            http(connection, 200, json.dumps({"verdicts": [verdict]}).encode())
+
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+    with FaultyServer(answer) as server:
+        monkeypatch.setenv("PREPPO_REWARD_URL", server.url)
+        assert module.score(tasks_of(exported)[:1], ["#### 4"])[0].reward == 1.0
+    monkeypatch.setenv("PREPPO_REWARD_PATIENCE_S", "0.1")
+    with FaultyServer(lambda connection, *_: connection.sendall(begun % b"200")) as server:
+        monkeypatch.setenv("PREPPO_REWARD_URL", server.url)
+        with pytest.raises(module.RewardError, match="gives no verdicts: IncompleteRead"):
+            module.score(tasks_of(exported)[:1], ["#### 4"])
+
+
 def rewards_of(tmp_path, reward_of):
     """Return the reward file of an export in which models count, and the task of its open prompt."""
     found = release(tmp_path / "release", [*rows(), UNSCORED], [])
