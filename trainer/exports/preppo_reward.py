@@ -36,6 +36,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 RTV = "rtv"
@@ -90,8 +91,8 @@ def score(
 
 
 def without_null(scored: Scored) -> float:
-    """Return the reward, or the fixed value for trainers that know no null."""
-    given = _setting("PREPPO_NULL_REWARD") or _about().get("null_reward", 0.0)
+    """Return the reward, or the fixed value for trainers that know no null; 0.0 where the export names none."""
+    given = _setting("PREPPO_NULL_REWARD") or _about().get("null_reward") or 0.0
     return float(given) if scored.reward is None else scored.reward
 
 
@@ -265,6 +266,7 @@ atexit.register(close)
 
 def _over_http(url: str, tasks: list[dict[str, Any]], responses: list[str | None], reasons: list[str]) -> list[Scored]:
     """Return the rewards of the server's verifiers, or those of all its sources where the export counts models in."""
+    _check_url(url)
     if _about().get("with_models"):
         return _rewards(url, tasks, responses, reasons)
     found: list[Scored] = [Scored(None, None, "no_source")] * len(tasks)
@@ -320,6 +322,19 @@ def _rewards(url: str, tasks: list[dict[str, Any]], responses: list[str | None],
     ]
 
 
+def _check_url(url: str) -> None:
+    """Refuse at once what no patience makes a server of."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    if not good or "@" in parts.netloc or parts.query or parts.fragment or not url.isprintable() or " " in url:
+        raise RewardError(
+            f"PREPPO_REWARD_URL={url!r}: it must be like http://127.0.0.1:8400, without user, query or fragment"
+        )
+
+
 def _patience_s() -> float:
     return float(_setting("PREPPO_REWARD_PATIENCE_S") or 300)
 
@@ -327,7 +342,7 @@ def _patience_s() -> float:
 def _ask(url: str, what: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the `verdicts` or `rewards` of one request; wait while the server is full, away or starting."""
     headers = {"Content-Type": "application/json", "preppo-client": _worker()}
-    if token := os.environ.get("PREPPO_REWARD_TOKEN"):
+    if token := _setting("PREPPO_REWARD_TOKEN"):
         headers["Authorization"] = f"Bearer {token}"
     asked: dict[str, Any] = {"tasks": rows}
     if what == "rewards" and _setting("PREPPO_REWARD_MAKERS") != "any" and "makers" in _about():
@@ -353,7 +368,14 @@ def _ask(url: str, what: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]
                 until = time.monotonic() + patience_s
             elif error.code < 500:
                 raise RewardError(f"the reward server at {url} refused: {problem}") from None
-        except (URLError, OSError, HTTPException, ValueError, KeyError, TypeError) as error:  # also cut off in its answer
+        except (
+            URLError,
+            OSError,
+            HTTPException,
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:  # also cut off in its answer
             problem = f"{type(error).__name__}: {error}"
         if time.monotonic() + pause_s > until:
             raise RewardError(f"the reward server at {url} gives no {what}: {problem}")

@@ -169,6 +169,38 @@ def test_a_server_that_is_gone_or_refuses(exported, reward_of, monkeypatch):
             module.score(tasks_of(exported)[:1], ["#### 4"])
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["127.0.0.1:8400", "localhost:8400", "file:///etc/hostname", "http://", "http://me:secret@host:1", "http://host:x",
+     "http://host?a=b", "http://a host", "http://[::1"],
+)  # fmt: skip
+def test_a_url_that_names_no_server_is_refused_at_once(exported, reward_of, monkeypatch, url):
+    module = reward_of.load(exported("jsonl"))
+    monkeypatch.setattr(module.time, "sleep", lambda _: pytest.fail("nothing is to be waited for"))
+    monkeypatch.setenv("PREPPO_REWARD_URL", url)
+    with pytest.raises(module.RewardError, match=r"PREPPO_REWARD_URL=.*must be like http://127.0.0.1:8400"):
+        module.score(tasks_of(exported)[:1], ["#### 4"])
+
+
+def test_the_token_is_a_setting_like_the_others(exported, reward_of):
+    module = reward_of.load(exported("verl"))
+    task = {"task": tasks_of(exported)[0]}
+    with VerifierPool(1) as pool, running(pool, token="s" * 32) as (url, _, _):
+        settings = {"reward_url": url, "reward_token": "s" * 32}
+        assert module.compute_score("preppo", "#### 4", "", task, **settings)["score"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["jsonl", "trl", "prime-rl"])
+def test_the_fixed_value_of_exports_that_name_none(exported, reward_of, monkeypatch, name):
+    folder = exported(name)
+    module = reward_of.load(next(folder.rglob("preppo_reward.py")).parent)
+    assert module._about()["null_reward"] is None
+    undecided = module.Scored(None, "rtv", "timeout")
+    assert (module.without_null(undecided), module.without_null(module.Scored(0.5, "rtv", "partial"))) == (0.0, 0.5)
+    monkeypatch.setenv("PREPPO_NULL_REWARD", "0.5")
+    assert module.without_null(undecided) == 0.5
+
+
 def test_a_server_that_is_full_is_waited_for(exported, reward_of, monkeypatch):
     module = reward_of.load(exported("jsonl"))
     verdict = {"verifier": "math", "version": module._about()["verifiers"]["math"], "score": 1.0, "status": "correct"}
