@@ -17,6 +17,8 @@ and so does a judge that is not to be used: training on made-up rewards is worse
 
 Every score is appended as a line of JSON to `PREPPO_SIGNALS` (default: `signals.jsonl` beside this file; `off`: none),
 under the name `PREPPO_TRAINING_RUN_ID`; `preppo signals import` reads it. Held-out prompts leave no line.
+Processes of one machine may share a file. On several machines they may not, since network file systems mix lines:
+`{worker}` in `PREPPO_SIGNALS` becomes the name of the process, which gives each a file; import all of them together.
 
 Functions: `compute_score` for verl, `reward_func` for OpenRLHF, `trl_reward` for TRL, `score` for everything else.
 """
@@ -24,9 +26,11 @@ Functions: `compute_score` for verl, `reward_func` for OpenRLHF, `trl_reward` fo
 from __future__ import annotations
 
 import atexit
+import errno
 import json
 import os
 import re
+import stat
 import sys
 import threading
 import time
@@ -42,6 +46,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 RTV = "rtv"
 CHUNK = 256  # tasks in one request
 REWARD_CHUNK = 1024  # the same where models score: the more at a time, the better they are used
+KEPT_STEPS = 64  # of which samples are counted: more than the steps that any trainer has under way
 _ENDS = re.compile(r"(?:\s*(?:<[|｜][^<>|｜]{1,40}[|｜]>|</s>|<eos>|<end_of_turn>))+\s*\Z")
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@=+-]{0,99}")
 
@@ -403,38 +408,71 @@ def _worker() -> str:
         return name
 
 
-def _log(tasks: list[dict[str, Any]], found: list[Scored], step: int | None, tokens: list[int] | None) -> None:
-    target = _setting("PREPPO_SIGNALS") or str(Path(__file__).with_name("signals.jsonl"))
-    if target == "off":
-        return
-    worker, lines = _worker(), []
-    run = _setting("PREPPO_TRAINING_RUN_ID")
-    if not run:
-        run = os.environ["PREPPO_TRAINING_RUN_ID"] = f"run-{uuid.uuid4().hex[:16]}"  # processes it starts share it
+def _training_run() -> str:
+    """Return the name of the training; one is made up, and said, where there is none."""
+    with _lock:  # or threads that begin together would make up several
+        run = _setting("PREPPO_TRAINING_RUN_ID")
+        if not run:
+            run = os.environ["PREPPO_TRAINING_RUN_ID"] = f"run-{uuid.uuid4().hex[:16]}"  # processes it starts share it
+            print(
+                f"preppo_reward: PREPPO_TRAINING_RUN_ID is not set, so scores are logged under {run!r}. Set it to one "
+                "name for all processes of a training before they start: each name counts as a training of its own, "
+                "and prompts that several trainings did not move are retired",
+                file=sys.stderr,
+            )
     if not _RUN.fullmatch(run):
         raise RewardError(f"PREPPO_TRAINING_RUN_ID={run!r}: use letters, digits and . _ : @ = + -, 100 at most")
+    return run
+
+
+def _number(step: int | None, prompt_id: str) -> int:
+    """Return how many scores of a prompt this process has seen in a step before; only for who holds the lock."""
+    steps = _state["samples"]
+    seen = steps[step] = steps.pop(step, {})  # the step that was asked for last is the last
+    seen[prompt_id] = number = seen.get(prompt_id, -1) + 1
+    if len(steps) > KEPT_STEPS:
+        del steps[next(iter(steps))]
+    return int(number)
+
+
+def _log(tasks: list[dict[str, Any]], found: list[Scored], step: int | None, tokens: list[int] | None) -> None:
+    target = _setting("PREPPO_SIGNALS") or str(Path(__file__).with_name("signals.jsonl"))
+    told = [n for n, task in enumerate(tasks) if task.get("split", "train") == "train"]
+    if target == "off" or not told:
+        return
+    run, worker, lines = _training_run(), _worker(), []
     with _lock:
-        for n, (task, one) in enumerate(zip(tasks, found, strict=True)):
-            if task.get("split", "train") != "train":
-                continue
-            key = (step, task["prompt_id"])
-            sample = _state["samples"][key] = _state["samples"].get(key, -1) + 1
+        for n in told:
+            prompt, one = tasks[n]["prompt_id"], found[n]
             line = {
                 "training_run_id": run, "release_id": _about().get("release_id"), "step": step,
-                "prompt_id": task["prompt_id"], "sample": sample, "reward": one.reward, "source": one.source,
+                "prompt_id": prompt, "sample": _number(step, prompt), "reward": one.reward, "source": one.source,
                 "status": one.status, "response_tokens": None if tokens is None else tokens[n], "worker": worker,
             }  # fmt: skip
             lines.append(json.dumps(line) + "\n")
-    if not lines:
-        return
+    target = target.replace("{worker}", worker)
     try:
-        file = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(file, "".join(lines).encode("ascii"))  # one write: lines of several processes do not mix
-        finally:
-            os.close(file)
+        _append(target, "".join(lines).encode("ascii"))
     except OSError as error:
         raise RewardError(f"{target}: {error.strerror}; name another file in PREPPO_SIGNALS, or `off`") from None
+
+
+def _append(target: str, text: bytes) -> None:
+    """Add lines to a file, in one write: lines of several processes of this machine do not mix.
+
+    Raises:
+        OSError: not all of it could be written. Of the line that is torn then nothing is glued to the next one.
+    """
+    file = os.open(target, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        about = os.fstat(file)
+        if stat.S_ISREG(about.st_mode) and about.st_size and os.pread(file, 1, about.st_size - 1) != b"\n":
+            text = b"\n" + text
+        written = os.write(file, text)
+        if written < len(text):
+            raise OSError(errno.ENOSPC, f"only {written} of {len(text)} bytes could be written: is the disk full?")
+    finally:
+        os.close(file)
 
 
 if __name__ == "__main__":  # python preppo_reward.py TASK RESPONSE: what a response would get

@@ -2,9 +2,13 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import datasets
 import pytest
@@ -16,6 +20,7 @@ from trainer.exports.contract import Options
 from trainer.exports.export import export_release
 from verifiers import VerifierPool
 from warehouse.curation.identity import prompt_id
+from warehouse.signal_lines import read_signals
 
 RIGHT = {"math": "#### 4", "code": "```python\ndef f(x):\n    return 3 * x\n```"}
 WRONG = {"math": "#### 5", "code": "```python\ndef f(x):\n    return 4 * x\n```"}
@@ -339,6 +344,82 @@ def test_a_training_without_a_usable_name(exported, reward_of, monkeypatch):
     monkeypatch.delenv("PREPPO_TRAINING_RUN_ID")
     module.score(tasks_of(exported)[:1], ["#### 4"])
     assert reward_of.signals()[0]["training_run_id"] == os.environ["PREPPO_TRAINING_RUN_ID"]
+
+
+NOBODYS = json.dumps({"prompt_id": "0" * 32, "messages": []})
+
+
+@pytest.fixture
+def unasked(exported, reward_of, monkeypatch):
+    """Return the reward file where no source has to be asked, so that scoring is logging."""
+    monkeypatch.setenv("PREPPO_REWARD_URL", "http://127.0.0.1:1")
+    return reward_of.load(exported("jsonl"))
+
+
+def test_a_name_is_made_up_once_and_said(unasked, reward_of, monkeypatch, capsys):
+    monkeypatch.delenv("PREPPO_TRAINING_RUN_ID")
+    unasked.score([json.dumps({**json.loads(NOBODYS), "split": "heldout"})], ["x"])
+    assert "PREPPO_TRAINING_RUN_ID" not in os.environ, "what leaves no line needs no name"
+    unasked._worker()
+    made = unasked.uuid.uuid4
+
+    def slow():
+        time.sleep(0.05)
+        return made()
+
+    monkeypatch.setattr(unasked, "uuid", SimpleNamespace(uuid4=slow))
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: unasked.score([NOBODYS], ["x"]), range(8)))
+    assert {one["training_run_id"] for one in reward_of.signals()} == {os.environ["PREPPO_TRAINING_RUN_ID"]}
+    said = capsys.readouterr().err
+    assert said.count("PREPPO_TRAINING_RUN_ID is not set") == 1
+    assert os.environ["PREPPO_TRAINING_RUN_ID"] in said
+
+
+def test_counts_of_old_steps_are_not_kept(unasked, reward_of):
+    for step in [*range(unasked.KEPT_STEPS + 5), 6]:
+        unasked.score([NOBODYS] * 2, ["x"] * 2, step=step)
+    unasked.score([NOBODYS], ["x"])
+    assert len(unasked._state["samples"]) == unasked.KEPT_STEPS
+    assert [(one["step"], one["sample"]) for one in reward_of.signals()[-5:]] == [
+        (unasked.KEPT_STEPS + 4, 0), (unasked.KEPT_STEPS + 4, 1), (6, 2), (6, 3), (None, 0),
+    ]  # fmt: skip
+
+
+@contextmanager
+def longest_file(size):
+    """Let this process write no file beyond a size, as a quota would: a write that goes further is cut short."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_line_that_is_torn_ends_the_training_and_is_not_glued_to_the_next(unasked, tmp_path):
+    file = tmp_path / "signals.jsonl"
+    unasked.score([NOBODYS], ["x"])
+    with longest_file(1000), pytest.raises(unasked.RewardError, match=r"only \d+ of \d+ bytes could be written"):
+        unasked.score([NOBODYS] * 8, ["x"] * 8)
+    assert file.stat().st_size == 1000
+    with longest_file(1000), pytest.raises(unasked.RewardError, match="name another file in PREPPO_SIGNALS"):
+        unasked.score([NOBODYS], ["x"])
+    whole = file.read_text().count("\n")
+    unasked.score([NOBODYS] * 2, ["x"] * 2)
+    found = read_signals([file])
+    assert (found.rejected, found.frame.height) == ({"not_json": 1}, whole + 2)
+
+
+def test_each_process_may_have_a_file_of_its_own(unasked, monkeypatch, tmp_path):
+    monkeypatch.setenv("PREPPO_SIGNALS", str(tmp_path / "of-{worker}.jsonl"))
+    for _ in range(2):
+        unasked.score([NOBODYS], ["x"])
+        unasked._state.clear()  # another process
+    files = sorted(tmp_path.glob("of-*.jsonl"))
+    lines = [json.loads(file.read_text()) for file in files]
+    assert [file.name for file in files] == [f"of-{one['worker']}.jsonl" for one in lines]
+    assert read_signals(files).frame["sample"].to_list() == [0, 1]
 
 
 def test_what_is_no_task(exported, reward_of):
