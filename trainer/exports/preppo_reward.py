@@ -465,14 +465,23 @@ def _append(target: str, text: bytes) -> None:
     """
     file = os.open(target, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        about = os.fstat(file)
-        if stat.S_ISREG(about.st_mode) and about.st_size and os.pread(file, 1, about.st_size - 1) != b"\n":
+        if _torn(file):
             text = b"\n" + text
         written = os.write(file, text)
         if written < len(text):
             raise OSError(errno.ENOSPC, f"only {written} of {len(text)} bytes could be written: is the disk full?")
     finally:
         os.close(file)
+
+
+def _torn(file: int) -> bool:
+    """Tell whether a file ends within a line, for good: a line that another process is writing has an end soon."""
+    for pause_s in (0.01, 0.04, 0.0):
+        about = os.fstat(file)
+        if not stat.S_ISREG(about.st_mode) or not about.st_size or os.pread(file, 1, about.st_size - 1) == b"\n":
+            return False
+        time.sleep(pause_s)
+    return True
 
 
 if __name__ == "__main__":  # python preppo_reward.py TASK RESPONSE: what a response would get
