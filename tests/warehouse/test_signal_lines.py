@@ -32,7 +32,8 @@ def write(tmp_path, *lines, name="signals.jsonl"):
 
 
 def test_lines_become_rows(tmp_path):
-    found = read_signals([write(tmp_path, line(), line(sample=1, reward=None, response_tokens=7, kl=0.25), "")])
+    undecided = line(sample=1, reward=None, response_tokens=7, kl=0.25, status="timeout", detail="why", more=[{}])
+    found = read_signals([write(tmp_path, line(), undecided, "")])
     assert found.rejected == {}
     assert found.frame.schema == pl.Schema(TRAINING_SIGNALS.columns)
     assert found.frame.select("step", "sample", "reward", "kl", "response_tokens", "policy_id").rows() == [

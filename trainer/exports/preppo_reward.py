@@ -13,7 +13,8 @@ It needs Python 3.10 and the standard library. Who scores:
 A failure is never a score: a response that could not be decided has the reward None and a status. TRL leaves such a
 sample out. Trainers that know no such thing get `PREPPO_NULL_REWARD` (default: what the export says, 0.0), and count it
 beside the reward as `preppo_undecided`. A server that cannot be reached within `PREPPO_REWARD_PATIENCE_S` (300) raises,
-and so does a judge that is not to be used: training on made-up rewards is worse than stopping.
+and so do a judge that is not to be used and verifiers without what they need, such as a sandbox: training on made-up
+rewards is worse than stopping.
 
 Every score is appended as a line of JSON to `PREPPO_SIGNALS` (default: `signals.jsonl` beside this file; `off`: none),
 under the name `PREPPO_TRAINING_RUN_ID`; `preppo signals import` reads it. Held-out prompts leave no line.
@@ -46,22 +47,35 @@ from urllib.request import ProxyHandler, Request, build_opener
 RTV = "rtv"
 CHUNK = 256  # tasks in one request
 REWARD_CHUNK = 1024  # the same where models score: the more at a time, the better they are used
+BROKEN = 4  # responses on end that a verifier has not what it needs for: then no single response is to blame
+SHOWN = 300  # characters of a signal that say why there is no reward
 KEPT_STEPS = 64  # of which samples are counted: more than the steps that any trainer has under way
 _ENDS = re.compile(r"(?:\s*(?:<[|｜][^<>|｜]{1,40}[|｜]>|</s>|<eos>|<end_of_turn>))+\s*\Z")
+# How the detail of an `error` begins that is the host's and not the response's; verifiers that join others name those.
+_HOST = re.compile(
+    r"(?:(?![\w ]*failed: )[\w ]{1,40}: ){0,3}"
+    r"(?:(?P<refused>refused: )|no worker starts: |[\w+, ]{1,60} is not installed"
+    r"|the reward server at \S+ (?:failed \d+ times: |has \w+ |refused: (?!413 )))"
+)
+_ELSEWHERE = ". Or run `preppo reward serve` on a host that has it, and set PREPPO_REWARD_URL"
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@=+-]{0,99}")
 
 
 class RewardError(RuntimeError):
-    """No reward can be had: a server that is gone or refuses, no preppo, other verifiers or models, a fooled judge."""
+    """No reward can be had: a server that is gone or refuses, no preppo, other verifiers or models, a fooled judge.
+
+    Also where verifiers lack what they need, such as a sandbox for code.
+    """
 
 
 class Scored(NamedTuple):
-    """What is known of one response: `reward` is None where nothing could be decided, and `status` says why."""
+    """What is known of one response: `reward` is None where nothing could be decided; `status` and `detail` say why."""
 
     reward: float | None
     source: str | None
     status: str
     reward_id: str | None = None
+    detail: str | None = None
 
 
 def score(
@@ -91,6 +105,7 @@ def score(
     url = _setting("PREPPO_REWARD_URL")
     found = _over_http(url, read, responses, reasons) if url else _in_process(read, responses, reasons)
     _check_versions(found)
+    _check_host(found)
     _log(read, found, step, tokens)
     return found
 
@@ -199,6 +214,29 @@ def _check_versions(found: list[Scored]) -> None:
             )
 
 
+def _check_host(found: list[Scored]) -> None:
+    """Stop where a verifier has not what it needs, whatever the responses: without isolation at once, else if it lasts.
+
+    An error that a response could have caused never counts.
+    """
+    with _lock:
+        failed = _state.setdefault("failed", {})
+        for one in found:
+            name = (one.reward_id or "").partition("@")[0]
+            why = _HOST.match(one.detail or "") if one.status == "error" else None
+            if one.source != RTV:
+                continue
+            if why is not None:
+                failed[name] = failed.get(name, 0) + 1
+                if why["refused"] or failed[name] >= BROKEN:
+                    raise RewardError(
+                        f"the verifier {name} cannot decide anything where rewards are made: {one.detail}"
+                        + ("" if _setting("PREPPO_REWARD_URL") else _ELSEWHERE)
+                    )
+            elif one.reward is not None and one.status != "unparsed":  # which takes nothing but the response
+                failed[name] = 0
+
+
 # --- in this process --------------------------------------------------------------------------------------------------
 
 
@@ -226,7 +264,7 @@ def _in_process(tasks: list[dict[str, Any]], responses: list[str | None], reason
     ]
     with _lock if _about().get("with_models") else nullcontext():  # models are not made for several threads
         found = hybrid.score_by_content(items)
-    return [Scored(one.reward, one.source, one.status, one.reward_id) for one in found]
+    return [Scored(one.reward, one.source, one.status, one.reward_id, one.detail) for one in found]
 
 
 def _open() -> Any:
@@ -290,7 +328,7 @@ def _over_http(url: str, tasks: list[dict[str, Any]], responses: list[str | None
         verdicts = _ask(url, "verdicts", rows[start : start + CHUNK])
         for place, verdict in zip(places[start : start + CHUNK], verdicts, strict=True):
             by = f"{verdict['verifier']}@{verdict['version']}"
-            found[place] = Scored(verdict["score"], RTV, verdict["status"], by)
+            found[place] = Scored(verdict["score"], RTV, verdict["status"], by, verdict.get("detail"))
     return found
 
 
@@ -322,7 +360,7 @@ def _rewards(url: str, tasks: list[dict[str, Any]], responses: list[str | None],
             time.sleep(pause_s)
             pause_s = min(10.0, pause_s * 2)
     return [
-        Scored(one["reward"], one["source"], one["status"], one["reward_id"])
+        Scored(one["reward"], one["source"], one["status"], one["reward_id"], one.get("detail"))
         for one in (found[place] for place in range(len(rows)))
     ]
 
@@ -444,10 +482,12 @@ def _log(tasks: list[dict[str, Any]], found: list[Scored], step: int | None, tok
     with _lock:
         for n in told:
             prompt, one = tasks[n]["prompt_id"], found[n]
+            why = one.detail[:SHOWN] if one.reward is None and one.detail else None
             line = {
                 "training_run_id": run, "release_id": _about().get("release_id"), "step": step,
                 "prompt_id": prompt, "sample": _number(step, prompt), "reward": one.reward, "source": one.source,
-                "status": one.status, "response_tokens": None if tokens is None else tokens[n], "worker": worker,
+                "status": one.status, "detail": why, "response_tokens": None if tokens is None else tokens[n],
+                "worker": worker,
             }  # fmt: skip
             lines.append(json.dumps(line) + "\n")
     target = target.replace("{worker}", worker)

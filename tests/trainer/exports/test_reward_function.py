@@ -150,7 +150,7 @@ def test_prompts_that_nobody_scores_over_http(exported, reward_of, monkeypatch):
     module = reward_of.load(exported("jsonl"))
     monkeypatch.setenv("PREPPO_REWARD_URL", "http://127.0.0.1:1")  # nothing is asked
     task = json.dumps({"prompt_id": "0" * 32, "messages": []})
-    assert module.score([task], ["x"])[0] == (None, None, "no_source", None)
+    assert module.score([task], ["x"])[0] == (None, None, "no_source", None, None)
 
 
 def test_verifiers_of_another_version_are_refused(exported, reward_of, tmp_path, monkeypatch):
