@@ -48,6 +48,7 @@ RTV = "rtv"
 CHUNK = 256  # tasks in one request
 REWARD_CHUNK = 1024  # the same where models score: the more at a time, the better they are used
 BROKEN = 4  # responses on end that a verifier has not what it needs for: then no single response is to blame
+LOST = 64  # responses on end whose prompts are not in their queries, from which none will be
 SHOWN = 300  # characters of a signal that say why there is no reward
 KEPT_STEPS = 64  # of which samples are counted: more than the steps that any trainer has under way
 _ENDS = re.compile(r"(?:\s*(?:<[|｜][^<>|｜]{1,40}[|｜]>|</s>|<eos>|<end_of_turn>))+\s*\Z")
@@ -64,7 +65,7 @@ _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@=+-]{0,99}")
 class RewardError(RuntimeError):
     """No reward can be had: a server that is gone or refuses, no preppo, other verifiers or models, a fooled judge.
 
-    Also where verifiers lack what they need, such as a sandbox for code.
+    Also where verifiers lack what they need, such as a sandbox for code, and where OpenRLHF's queries hold no prompts.
     """
 
 
@@ -137,7 +138,8 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str]) -> di
     import torch
 
     responses = [_after(prompt, query) for prompt, query in zip(prompts, queries, strict=True)]
-    found = score(list(labels), list(responses))
+    _check_found(prompts, queries, responses)
+    found = score(list(labels), responses)
     rewards = torch.tensor([without_null(one) for one in found])
     undecided = torch.tensor([float(one.reward is None) for one in found])
     return {"rewards": rewards, "scores": rewards, "extra_logs": {"preppo_undecided": undecided}}
@@ -195,9 +197,36 @@ def _read_task(text: str) -> dict[str, Any]:
 
 
 def _after(prompt: str, query: str) -> str | None:
-    """Return the response in a decoded query, without the tokens that end it; None where the prompt is not in it."""
-    _, found, response = query.partition(prompt)
-    return _ENDS.sub("", response) if found else None
+    """Return the response in a decoded query, without the tokens that end it; None where the prompt is not in it.
+
+    Tokenizers may lose or add blanks, such as one after the token that begins a text: they do not count in the prompt.
+    """
+    signs = "".join(prompt.split())
+    start = "".join(query.split()).find(signs)
+    if start < 0:
+        return None
+    places = [place for place, sign in enumerate(query) if not sign.isspace()]
+    response = query[places[start + len(signs) - 1] + 1 :] if signs else query
+    return _ENDS.sub(
+        "", response.removeprefix(prompt[len(prompt.rstrip()) :])
+    )  # blanks that end the prompt are its own
+
+
+def _check_found(prompts: list[str], queries: list[str], responses: list[str | None]) -> None:
+    """Stop where no prompt is found in its query any more: that is no prompt that was cut, but another tokenizer."""
+    with _lock:
+        for prompt, query, response in zip(prompts, queries, responses, strict=True):
+            _state["lost"] = _state.get("lost", 0) + 1 if response is None else 0
+            if _state["lost"] == LOST:
+                raise RewardError(
+                    f"{LOST} queries on end do not hold their prompts, so no response can be told: prompts were cut to "
+                    "fit (give them more tokens), or the tokenizer decodes them otherwise than they were written. The "
+                    f"last prompt is {_ends_of(prompt)} and its query {_ends_of(query)}"
+                )
+
+
+def _ends_of(text: str) -> str:
+    return repr(text if len(text) <= 200 else f"{text[:100]} ... {text[-100:]}")
 
 
 def _check_versions(found: list[Scored]) -> None:

@@ -13,11 +13,14 @@ from types import SimpleNamespace
 import datasets
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.trainer.exports.conftest import CODE, MATHS, UNSCORED, release, rows
 from tests.verifiers.service_harness import FaultyServer, http, running
 from trainer.exports.contract import Options
 from trainer.exports.export import export_release
+from trainer.exports.preppo_reward import _after
 from verifiers import VerifierPool
 from warehouse.curation.identity import prompt_id
 from warehouse.signal_lines import read_signals
@@ -100,6 +103,49 @@ def test_openrlhf_gets_tensors(exported, reward_of):
     assert found["extra_logs"]["preppo_undecided"].tolist() == [0.0, 0.0, 1.0]
     assert isinstance(found["scores"], torch.Tensor)
     assert [one["status"] for one in reward_of.signals()] == ["correct", "incorrect", "no_response"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "query", "response"),
+    [
+        ("<s>[INST] 2 + 2? [/INST]", "<s> [INST] 2 + 2? [/INST] #### 4</s>", " #### 4"),
+        ("What is it ?\n\n", "<pad><s> What is it?\n\n  indented\n<|end|>", "  indented"),
+        ("def f(x):\n", "<s>  def f(x):\n    return x", "    return x"),
+        ("def f(x):\n", "def  f(x):     return x</s>", "     return x"),
+        ("a b", "b a  b a b", " a b"),
+        ("\u00a0a\u2003b", "ab", ""),
+        ("", "29</s>", "29"),
+        ("  ", "29", "29"),
+        ("a b", "a c", None),
+        ("a b c", "a b", None),
+        ("a b", "", None),
+    ],
+)
+def test_a_response_is_told_from_its_prompt(exported, reward_of, prompt, query, response):
+    assert reward_of.load(exported("openrlhf"))._after(prompt, query) == response
+
+
+BLANKS = st.text(" \n\t\u00a0", max_size=2)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab?"), BLANKS, BLANKS), min_size=1), st.text("cd \n"))
+def test_blanks_in_prompts_do_not_count(signs, response):
+    prompt, decoded = ("".join(sign + one[n] for sign, *one in signs) for n in (0, 1))
+    found = _after(prompt, f"<s>{decoded}{response}</s>")
+    assert found is not None
+    assert found.strip() == response.strip()
+
+
+def test_openrlhf_ends_where_prompts_are_never_found(exported, reward_of):
+    module = reward_of.load(exported("openrlhf"))
+    labels = tasks_of(exported)[:1]
+    for _ in range(2):
+        module.reward_func(["x"] * (module.LOST - 1), ["y"] * (module.LOST - 1), labels * (module.LOST - 1))
+        module.reward_func(["y #### 4"], ["y"], labels)
+    for _ in range(module.LOST - 1):
+        assert module.reward_func(["x"], ["y"], labels)["extra_logs"]["preppo_undecided"].tolist() == [1.0]
+    with pytest.raises(module.RewardError, match=r"64 queries on end .*prompt is 'y' and its query 'x'"):
+        module.reward_func(["x"], ["y"], labels)
 
 
 def test_reward_models_in_process(tmp_path, reward_of, one_thread):
