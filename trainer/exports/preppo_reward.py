@@ -207,9 +207,7 @@ def _after(prompt: str, query: str) -> str | None:
         return None
     places = [place for place, sign in enumerate(query) if not sign.isspace()]
     response = query[places[start + len(signs) - 1] + 1 :] if signs else query
-    return _ENDS.sub(
-        "", response.removeprefix(prompt[len(prompt.rstrip()) :])
-    )  # blanks that end the prompt are its own
+    return _ENDS.sub("", response.removeprefix(prompt[len(prompt.rstrip()) :]))  # its last blanks are its own
 
 
 def _check_found(prompts: list[str], queries: list[str], responses: list[str | None]) -> None:
