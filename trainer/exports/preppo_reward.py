@@ -215,7 +215,7 @@ def _check_found(prompts: list[str], queries: list[str], responses: list[str | N
     with _lock:
         for prompt, query, response in zip(prompts, queries, responses, strict=True):
             _state["lost"] = _state.get("lost", 0) + 1 if response is None else 0
-            if _state["lost"] == LOST:
+            if _state["lost"] >= LOST:
                 raise RewardError(
                     f"{LOST} queries on end do not hold their prompts, so no response can be told: prompts were cut to "
                     "fit (give them more tokens), or the tokenizer decodes them otherwise than they were written. The "

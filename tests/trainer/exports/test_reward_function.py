@@ -144,8 +144,9 @@ def test_openrlhf_ends_where_prompts_are_never_found(exported, reward_of):
         module.reward_func(["y #### 4"], ["y"], labels)
     for _ in range(module.LOST - 1):
         assert module.reward_func(["x"], ["y"], labels)["extra_logs"]["preppo_undecided"].tolist() == [1.0]
-    with pytest.raises(module.RewardError, match=r"64 queries on end .*prompt is 'y' and its query 'x'"):
-        module.reward_func(["x"], ["y"], labels)
+    for _ in range(2):  # also where a trainer asks again
+        with pytest.raises(module.RewardError, match=r"64 queries on end .*prompt is 'y' and its query 'x'"):
+            module.reward_func(["x"], ["y"], labels)
 
 
 def test_reward_models_in_process(tmp_path, reward_of, one_thread):
