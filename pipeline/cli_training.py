@@ -80,13 +80,17 @@ def signals_import(session: Session, files: tuple[Path, ...]) -> None:
     \b
     Examples:
       preppo signals import exported/signals.jsonl
+      preppo signals import logged/of-*.jsonl
       preppo sql "select step, avg(reward) from training_signals group by 1 order by 1"
     """
     from pipeline.export import render_import
+    from warehouse.releases import list_releases
     from warehouse.signal_lines import import_signals, read_signals
 
     found = read_signals(files)
-    out.print(render_import(found, import_signals(session.store, found)), soft_wrap=True)
+    counts = import_signals(session.store, found)
+    here = {release.release_id for release in list_releases(session.home.releases)}
+    out.print(render_import(found, counts, here), soft_wrap=True)
 
 
 @click.command(cls=Command)

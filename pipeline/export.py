@@ -9,6 +9,8 @@ from rich.markup import escape
 from warehouse.signal_lines import summary
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from trainer.exports.export import Exported
     from warehouse.signal_lines import Signals
 
@@ -37,9 +39,13 @@ _WHY = {
 }
 
 
-def render_import(signals: Signals, counts: dict[str, int]) -> str:
-    """Return what was imported and what was not."""
-    lines = [f"training {run}: {rows:,} rows" for run, rows in counts.items()]
+def render_import(signals: Signals, counts: dict[str, int], releases: Collection[str]) -> str:
+    """Return what was imported and what was not; `releases` are the ids of those of this home."""
+    of = dict(signals.frame.select("training_run_id", "release_id").unique().iter_rows())
+    lines = []
+    for run, rows in counts.items():
+        away = "" if of[run] in releases else f"; its release {of[run][:12]} is none of this home"
+        lines.append(f"training {run}: {rows:,} rows{away}")
     if signals.rejected:
         lines.append(f"rejected: {summary(signals.rejected)}")
         lines += [f"  {example}" for example in signals.examples]

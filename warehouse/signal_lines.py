@@ -2,9 +2,12 @@
 
 The reward function of an export appends a line of JSON a response (`training_run_id`, `release_id`, `step` where known,
 `prompt_id`, `sample`, `reward`, `source`, `status`, `worker`); `kl`, `advantage_mean`, `response_tokens` and
-`policy_id` are taken where somebody adds them. `sample` counts within the process that scored (`worker`), in the table
-within the training, step and prompt, over workers in order of their names. A step that is not known is step 0: all
+`policy_id` are taken where somebody adds them, other fields are ignored. A step that is not known is step 0: all
 samples of the prompt in this training are then one visit. A line that cannot be used is counted with its reason.
+
+`sample` counts within the process that scored (`worker`), in the table within the training, step and prompt, over
+workers in order of their names. So a file that has grown may number the samples of another one anew, and what is known
+of a step and prompt is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from warehouse.schemas import TRAINING_SIGNALS, conform
-from warehouse.training_signals import keep_signals
+from warehouse.training_signals import OtherSignalsError, keep_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -93,17 +96,24 @@ def import_signals(store: Store, signals: Signals) -> dict[str, int]:
     """Put signals into the table, a commit a training; return training -> rows that it then has.
 
     All files of a training are to be given together, since samples are counted over them; the same ones again change
-    nothing, and those that have grown since add what is new.
+    nothing, and those that have grown since add what is new. Where what is known would be lost nothing is imported.
 
     Raises:
-        SignalsError: there is nothing to import, or a training names several releases.
+        SignalsError: there is nothing to import, a training names several releases, or rewards that are known of a step
+            and prompt are not among those that are given for it.
     """
     if signals.frame.is_empty():
         told = "; ".join(signals.examples) or "the files are empty"
         msg = f"no line is a signal of a training: {told}"
         raise SignalsError(msg)
     try:
-        commits = keep_signals(store, signals.frame)
+        commits = keep_signals(store, signals.frame, counted=True)
+    except OtherSignalsError as error:
+        msg = (
+            f"{error}, and would be lost; nothing was imported. Give all files of a training together. If these are of "
+            "another training, it has the same name: each needs a PREPPO_TRAINING_RUN_ID of its own"
+        )
+        raise SignalsError(msg) from None
     except ValueError as error:
         msg = f"{error}: each needs a PREPPO_TRAINING_RUN_ID of its own"
         raise SignalsError(msg) from None

@@ -13,31 +13,48 @@ from warehouse.ledger import CORPUS, Build
 from warehouse.schemas import TRAINING_SIGNALS, conform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from warehouse.ledger import Commit
     from warehouse.store import Snapshot, Store
 
+    Merge = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
+
 STAGE = "training_signals"
 _VERSION = "1"  # of what a commit of signals means
 _KEY = list(TRAINING_SIGNALS.key)
+_VISIT = [column for column in _KEY if column != "sample"]
+_FACTS = ["reward", "source"]  # of a response, by which it is known again
 
 
-def keep_signals(store: Store, signals: pl.DataFrame, run_id: str = "") -> list[Commit]:
-    """Add rows to those that are known of their training runs, a commit a run; the same row again replaces itself.
+class OtherSignalsError(ValueError):
+    """What is told of a training run contradicts what is known of it."""
+
+
+def keep_signals(store: Store, signals: pl.DataFrame, run_id: str = "", *, counted: bool = False) -> list[Commit]:
+    """Add rows to those that are known of their training runs, a commit a run.
+
+    Where samples have numbers of their own, a row replaces the one that is known by its key: a training that is
+    repeated replaces itself. Where samples were only counted, in whatever order their files came, keys say nothing:
+    the rows of a step and prompt then replace all that are known of these, which must be among them.
 
     Args:
         store: of the home.
         signals: the columns of `training_signals`.
         run_id: of the run that tells them; recorded, never hashed.
+        counted: samples were only counted.
 
     Raises:
         SchemaError: the columns are others.
-        ValueError: one training run names several releases, or another one than before.
+        OtherSignalsError: samples were only counted, and rows that are known are not among them. Nothing is kept.
+        ValueError: one training run names several releases, or another one than before. Nothing is kept.
     """
-    ready = conform(TRAINING_SIGNALS, signals)
-    parts = list(_by_run(ready))  # all are looked at before the first is kept
-    return [_keep(store, name, part, run_id) for name, part in parts]
+    merge = _with_all if counted else _with_own
+    parts = list(_by_run(conform(TRAINING_SIGNALS, signals)))
+    view = store.snapshot()
+    for name, part in parts:  # all are looked at before the first is kept
+        _merged(view, name, part, merge)
+    return [_keep(store, name, part, run_id, merge) for name, part in parts]
 
 
 def _by_run(signals: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -53,14 +70,47 @@ def _check_release(name: str, rows: pl.DataFrame) -> None:
         raise ValueError(msg)
 
 
-def _keep(store: Store, name: str, part: pl.DataFrame, run_id: str) -> Commit:
+def _known(view: Snapshot, name: str) -> pl.DataFrame:
+    """Return the rows that count of a training run."""
+    commit = view.commit(STAGE, CORPUS, name)
+    if commit is None:
+        return pl.DataFrame(schema=TRAINING_SIGNALS.columns)
+    return view.scan_builds(STAGE, [commit]).select(list(TRAINING_SIGNALS.columns)).collect()
+
+
+def _with_own(known: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return known rows with others, which replace those of the same key."""
+    return pl.concat([known, rows]).unique(_KEY, keep="last")
+
+
+def _with_all(known: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return known rows with others, which are all that there are of their steps and prompts.
+
+    Raises:
+        OtherSignalsError: a known row is not among them.
+    """
+    again = known.join(rows, on=_VISIT, how="semi")
+    facts = [*_VISIT, *_FACTS, *(["response_tokens"] if again["response_tokens"].count() else [])]
+    there = rows.group_by(facts).agg(there=pl.len())
+    lost = again.group_by(facts).agg(known=pl.len()).join(there, on=facts, how="left", nulls_equal=True)
+    lost = lost.filter(pl.col("known") > pl.col("there").fill_null(0)).sort(_VISIT)
+    if lost.height:
+        run, step, prompt = lost.row(0)[: len(_VISIT)]
+        msg = f"training run {run!r}: not all rewards that are known of prompt {prompt} in step {step} are among these"
+        raise OtherSignalsError(msg)
+    return pl.concat([known.join(rows, on=_VISIT, how="anti"), rows])
+
+
+def _merged(view: Snapshot, name: str, part: pl.DataFrame, merge: Merge) -> pl.DataFrame:
+    rows = merge(_known(view, name), part).sort(_KEY)
+    _check_release(name, rows)
+    return rows
+
+
+def _keep(store: Store, name: str, part: pl.DataFrame, run_id: str, merge: Merge) -> Commit:
     with store.exclusive((STAGE, CORPUS, name)):
         view = store.snapshot()
-        known = view.commit(STAGE, CORPUS, name)
-        old = [] if known is None else [view.scan_builds(STAGE, [known]).select(list(part.columns)).collect()]
-        rows = pl.concat([*old, part])
-        _check_release(name, rows)
-        rows = rows.unique(_KEY, keep="last").sort(_KEY)
+        rows = _merged(view, name, part, merge)
         build = Build(STAGE, CORPUS, {"content": frame_hash(rows)}, _VERSION, "", variant=name)
         writer = store.writer(build, run_id, view)
         if writer.committed and writer.previous is not None:

@@ -103,3 +103,10 @@ def test_a_training_elsewhere_feeds_the_loop(preppo, home, tmp_path):
     assert answer == f"n,r,s,i {len(rows)},{len(rows)}.0,2,{len(rows)}"
     assert "training_signals" in preppo("status", "--json")
     assert "No such file" in preppo("signals", "import", str(tmp_path / "missing"), code=2)
+    alone = {"training_run_id": "t1", "release_id": "c" * 32, "prompt_id": json.loads(rows[0]["task"])["prompt_id"],
+             "step": 2, "sample": 0, "reward": 0.0, "source": "rtv", "worker": "another"}  # fmt: skip
+    (tmp_path / "alone").write_text(json.dumps(alone))
+    assert "Give all files of a training together" in preppo("signals", "import", str(tmp_path / "alone"), code=2)
+    (tmp_path / "elsewhere").write_text(json.dumps(alone | {"training_run_id": "t2"}))
+    said = preppo("signals", "import", str(tmp_path / "elsewhere"))
+    assert said == "training t2: 1 rows; its release cccccccccccc is none of this home"

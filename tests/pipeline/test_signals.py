@@ -95,6 +95,10 @@ def test_the_same_rows_again_are_no_news_and_more_of_a_run_is_added(corpus: harn
     assert one == two
     [three] = keep_signals(project.store, signals("run-a", "0" * 32, {"q": [0.5]}))
     assert three.counts == {"rows": 6, "prompts": 2}
+    [four] = keep_signals(project.store, signals("run-a", "0" * 32, {"p": [0.25]}))
+    assert four.counts == three.counts, "a training that is repeated replaces its own rows"
+    rows = project.store.snapshot().scan("training_signals").filter(pl.col("prompt_id") == "p").collect()
+    assert sorted(rows["reward"].to_list()) == [0.25, 0.25, 1.0, 1.0]
     with pytest.raises(ValueError, match="training run 'run-b' names 2 releases"):
         keep_signals(project.store, pl.concat([signals("run-b", r * 32, {"p": [0.0]}) for r in "01"]))
 

@@ -32,7 +32,8 @@ def write(tmp_path, *lines, name="signals.jsonl"):
 
 
 def test_lines_become_rows(tmp_path):
-    found = read_signals([write(tmp_path, line(), line(sample=1, reward=None, response_tokens=7, kl=0.25), "")])
+    undecided = line(sample=1, reward=None, response_tokens=7, kl=0.25, status="timeout", detail="why", more=[{}])
+    found = read_signals([write(tmp_path, line(), undecided, "")])
     assert found.rejected == {}
     assert found.frame.schema == pl.Schema(TRAINING_SIGNALS.columns)
     assert found.frame.select("step", "sample", "reward", "kl", "response_tokens", "policy_id").rows() == [
@@ -104,7 +105,7 @@ def test_into_the_table_and_again(tmp_path):
     commits = len(store.ledger.read())
     assert import_signals(store, found) == {"run-2": 1, "run-1": 2}
     assert len(store.ledger.read()) == commits
-    more = read_signals([write(tmp_path, line(), line(step=1))])
+    more = read_signals([write(tmp_path, line(), line(sample=1), line(step=1))])
     assert import_signals(store, more) == {"run-1": 3}
     rows = store.snapshot().scan("training_signals").collect()
     assert sorted(rows.select("training_run_id", "step", "sample").rows()) == [
@@ -123,3 +124,59 @@ def test_into_the_table_and_again(tmp_path):
     assert len(store.ledger.read()) == commits + 1
     with pytest.raises(SignalsError, match="no line is a signal of a training"):
         import_signals(store, read_signals([write(tmp_path, "{oops")]))
+
+
+def rewards_of(store):
+    rows = store.snapshot().scan("training_signals").collect().sort("step", "sample")
+    return rows.group_by("step", maintain_order=True).agg("reward").rows()
+
+
+def of_worker(name, *rewards, **more):
+    """Return lines of a worker for step 0, samples of one prompt."""
+    return [line(worker=name, sample=n, reward=reward, **more) for n, reward in enumerate(rewards)]
+
+
+def test_files_that_grow_replace_what_is_known_of_a_step_and_prompt(tmp_path):
+    """Samples are numbered over workers in order of their names, so those of the second one move."""
+    store = Store(Home(tmp_path / "home"))
+    second = write(tmp_path, *of_worker("w2", 0.0, None), line(worker="w2", step=1, reward=0.75), name="second")
+    import_signals(store, read_signals([write(tmp_path, *of_worker("w1", 1.0), name="first"), second]))
+    assert rewards_of(store) == [(0, [1.0, 0.0, None]), (1, [0.75])]
+    grown = [write(tmp_path, *of_worker("w1", 1.0, 0.25), line(worker="w1", step=2, reward=0.5), name="first"), second]
+    assert import_signals(store, read_signals(grown)) == {"run-1": 6}
+    commits = len(store.ledger.read())
+    assert rewards_of(store) == [(0, [1.0, 0.25, 0.0, None]), (1, [0.75]), (2, [0.5])]
+    import_signals(store, read_signals(grown))
+    later = write(tmp_path, line(worker="w1", step=2, reward=0.5), name="later")
+    assert import_signals(store, read_signals([later])) == {"run-1": 6}, "nothing is lost: it is all of step 2"
+    assert len(store.ledger.read()) == commits
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        of_worker("w2", 0.0, 0.0),
+        of_worker("w1", 1.0),
+        of_worker("w2", 1.0, 1.0, 1.0),
+        of_worker("w1", 1.0, None, None),
+        of_worker("w1", 1.0, 0.5, source="genrm_rubric"),
+        of_worker("w2", 1.0, 0.5, response_tokens=8),
+    ],
+)
+def test_signals_that_would_lose_others_are_refused(tmp_path, others):
+    """A second worker's file alone, or another training of the same name."""
+    store = Store(Home(tmp_path / "home"))
+    import_signals(store, read_signals([write(tmp_path, *of_worker("w1", 1.0, 0.5, response_tokens=7))]))
+    commits = len(store.ledger.read())
+    new = [line(training_run_id="a"), line(step=1), *others]
+    with pytest.raises(SignalsError, match=f"'run-1': not all rewards .* of prompt {A} in step 0 .*a PREPPO_TRAINING"):
+        import_signals(store, read_signals([write(tmp_path, *new)]))
+    assert (rewards_of(store), len(store.ledger.read())) == ([(0, [1.0, 0.5])], commits)
+
+
+def test_more_that_is_said_of_known_samples_is_no_contradiction(tmp_path):
+    store = Store(Home(tmp_path / "home"))
+    import_signals(store, read_signals([write(tmp_path, *of_worker("w1", 1.0, None))]))
+    told = of_worker("w1", 1.0, None, kl=0.25, response_tokens=7)
+    assert import_signals(store, read_signals([write(tmp_path, *told)])) == {"run-1": 2}
+    assert store.snapshot().scan("training_signals").collect()["kl"].to_list() == [0.25, 0.25]

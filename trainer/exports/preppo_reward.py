@@ -13,10 +13,13 @@ It needs Python 3.10 and the standard library. Who scores:
 A failure is never a score: a response that could not be decided has the reward None and a status. TRL leaves such a
 sample out. Trainers that know no such thing get `PREPPO_NULL_REWARD` (default: what the export says, 0.0), and count it
 beside the reward as `preppo_undecided`. A server that cannot be reached within `PREPPO_REWARD_PATIENCE_S` (300) raises,
-and so does a judge that is not to be used: training on made-up rewards is worse than stopping.
+and so do a judge that is not to be used and verifiers without what they need, such as a sandbox: training on made-up
+rewards is worse than stopping.
 
 Every score is appended as a line of JSON to `PREPPO_SIGNALS` (default: `signals.jsonl` beside this file; `off`: none),
 under the name `PREPPO_TRAINING_RUN_ID`; `preppo signals import` reads it. Held-out prompts leave no line.
+Processes of one machine may share a file. On several machines they may not, since network file systems mix lines:
+`{worker}` in `PREPPO_SIGNALS` becomes the name of the process, which gives each a file; import all of them together.
 
 Functions: `compute_score` for verl, `reward_func` for OpenRLHF, `trl_reward` for TRL, `score` for everything else.
 """
@@ -24,37 +27,56 @@ Functions: `compute_score` for verl, `reward_func` for OpenRLHF, `trl_reward` fo
 from __future__ import annotations
 
 import atexit
+import errno
 import json
 import os
 import re
+import stat
 import sys
 import threading
 import time
 import uuid
 from contextlib import nullcontext
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 RTV = "rtv"
 CHUNK = 256  # tasks in one request
 REWARD_CHUNK = 1024  # the same where models score: the more at a time, the better they are used
+BROKEN = 4  # responses on end that a verifier has not what it needs for: then no single response is to blame
+LOST = 64  # responses on end whose prompts are not in their queries, from which none will be
+SHOWN = 300  # characters of a signal that say why there is no reward
+KEPT_STEPS = 64  # of which samples are counted: more than the steps that any trainer has under way
 _ENDS = re.compile(r"(?:\s*(?:<[|｜][^<>|｜]{1,40}[|｜]>|</s>|<eos>|<end_of_turn>))+\s*\Z")
+# How the detail of an `error` begins that is the host's and not the response's; verifiers that join others name those.
+_HOST = re.compile(
+    r"(?:(?![\w ]*failed: )[\w ]{1,40}: ){0,3}"
+    r"(?:(?P<refused>refused: )|no worker starts: |[\w+, ]{1,60} is not installed"
+    r"|the reward server at \S+ (?:failed \d+ times: |has \w+ |refused: (?!413 )))"
+)
+_ELSEWHERE = ". Or run `preppo reward serve` on a host that has it, and set PREPPO_REWARD_URL"
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@=+-]{0,99}")
 
 
 class RewardError(RuntimeError):
-    """No reward can be had: a server that is gone or refuses, no preppo, other verifiers or models, a fooled judge."""
+    """No reward can be had: a server that is gone or refuses, no preppo, other verifiers or models, a fooled judge.
+
+    Also where verifiers lack what they need, such as a sandbox for code, and where OpenRLHF's queries hold no prompts.
+    """
 
 
 class Scored(NamedTuple):
-    """What is known of one response: `reward` is None where nothing could be decided, and `status` says why."""
+    """What is known of one response: `reward` is None where nothing could be decided; `status` and `detail` say why."""
 
     reward: float | None
     source: str | None
     status: str
     reward_id: str | None = None
+    detail: str | None = None
 
 
 def score(
@@ -84,13 +106,14 @@ def score(
     url = _setting("PREPPO_REWARD_URL")
     found = _over_http(url, read, responses, reasons) if url else _in_process(read, responses, reasons)
     _check_versions(found)
+    _check_host(found)
     _log(read, found, step, tokens)
     return found
 
 
 def without_null(scored: Scored) -> float:
-    """Return the reward, or the fixed value for trainers that know no null."""
-    given = _setting("PREPPO_NULL_REWARD") or _about().get("null_reward", 0.0)
+    """Return the reward, or the fixed value for trainers that know no null; 0.0 where the export names none."""
+    given = _setting("PREPPO_NULL_REWARD") or _about().get("null_reward") or 0.0
     return float(given) if scored.reward is None else scored.reward
 
 
@@ -115,7 +138,8 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str]) -> di
     import torch
 
     responses = [_after(prompt, query) for prompt, query in zip(prompts, queries, strict=True)]
-    found = score(list(labels), list(responses))
+    _check_found(prompts, queries, responses)
+    found = score(list(labels), responses)
     rewards = torch.tensor([without_null(one) for one in found])
     undecided = torch.tensor([float(one.reward is None) for one in found])
     return {"rewards": rewards, "scores": rewards, "extra_logs": {"preppo_undecided": undecided}}
@@ -173,9 +197,34 @@ def _read_task(text: str) -> dict[str, Any]:
 
 
 def _after(prompt: str, query: str) -> str | None:
-    """Return the response in a decoded query, without the tokens that end it; None where the prompt is not in it."""
-    _, found, response = query.partition(prompt)
-    return _ENDS.sub("", response) if found else None
+    """Return the response in a decoded query, without the tokens that end it; None where the prompt is not in it.
+
+    Tokenizers may lose or add blanks, such as one after the token that begins a text: they do not count in the prompt.
+    """
+    signs = "".join(prompt.split())
+    start = "".join(query.split()).find(signs)
+    if start < 0:
+        return None
+    places = [place for place, sign in enumerate(query) if not sign.isspace()]
+    response = query[places[start + len(signs) - 1] + 1 :] if signs else query
+    return _ENDS.sub("", response.removeprefix(prompt[len(prompt.rstrip()) :]))  # its last blanks are its own
+
+
+def _check_found(prompts: list[str], queries: list[str], responses: list[str | None]) -> None:
+    """Stop where no prompt is found in its query any more: that is no prompt that was cut, but another tokenizer."""
+    with _lock:
+        for prompt, query, response in zip(prompts, queries, responses, strict=True):
+            _state["lost"] = _state.get("lost", 0) + 1 if response is None else 0
+            if _state["lost"] >= LOST:
+                raise RewardError(
+                    f"{LOST} queries on end do not hold their prompts, so no response can be told: prompts were cut to "
+                    "fit (give them more tokens), or the tokenizer decodes them otherwise than they were written. The "
+                    f"last prompt is {_ends_of(prompt)} and its query {_ends_of(query)}"
+                )
+
+
+def _ends_of(text: str) -> str:
+    return repr(text if len(text) <= 200 else f"{text[:100]} ... {text[-100:]}")
 
 
 def _check_versions(found: list[Scored]) -> None:
@@ -190,6 +239,29 @@ def _check_versions(found: list[Scored]) -> None:
                 f"verifier {name} is {version} where rewards are made, and was {wanted[name]} when the release was "
                 "exported: use the same preppo, export again, or set PREPPO_VERIFIER_VERSIONS=any"
             )
+
+
+def _check_host(found: list[Scored]) -> None:
+    """Stop where a verifier has not what it needs, whatever the responses: without isolation at once, else if it lasts.
+
+    An error that a response could have caused never counts.
+    """
+    with _lock:
+        failed = _state.setdefault("failed", {})
+        for one in found:
+            name = (one.reward_id or "").partition("@")[0]
+            why = _HOST.match(one.detail or "") if one.status == "error" else None
+            if one.source != RTV:
+                continue
+            if why is not None:
+                failed[name] = failed.get(name, 0) + 1
+                if why["refused"] or failed[name] >= BROKEN:
+                    raise RewardError(
+                        f"the verifier {name} cannot decide anything where rewards are made: {one.detail}"
+                        + ("" if _setting("PREPPO_REWARD_URL") else _ELSEWHERE)
+                    )
+            elif one.reward is not None and one.status != "unparsed":  # which takes nothing but the response
+                failed[name] = 0
 
 
 # --- in this process --------------------------------------------------------------------------------------------------
@@ -219,7 +291,7 @@ def _in_process(tasks: list[dict[str, Any]], responses: list[str | None], reason
     ]
     with _lock if _about().get("with_models") else nullcontext():  # models are not made for several threads
         found = hybrid.score_by_content(items)
-    return [Scored(one.reward, one.source, one.status, one.reward_id) for one in found]
+    return [Scored(one.reward, one.source, one.status, one.reward_id, one.detail) for one in found]
 
 
 def _open() -> Any:
@@ -264,6 +336,7 @@ atexit.register(close)
 
 def _over_http(url: str, tasks: list[dict[str, Any]], responses: list[str | None], reasons: list[str]) -> list[Scored]:
     """Return the rewards of the server's verifiers, or those of all its sources where the export counts models in."""
+    _check_url(url)
     if _about().get("with_models"):
         return _rewards(url, tasks, responses, reasons)
     found: list[Scored] = [Scored(None, None, "no_source")] * len(tasks)
@@ -282,7 +355,7 @@ def _over_http(url: str, tasks: list[dict[str, Any]], responses: list[str | None
         verdicts = _ask(url, "verdicts", rows[start : start + CHUNK])
         for place, verdict in zip(places[start : start + CHUNK], verdicts, strict=True):
             by = f"{verdict['verifier']}@{verdict['version']}"
-            found[place] = Scored(verdict["score"], RTV, verdict["status"], by)
+            found[place] = Scored(verdict["score"], RTV, verdict["status"], by, verdict.get("detail"))
     return found
 
 
@@ -314,9 +387,22 @@ def _rewards(url: str, tasks: list[dict[str, Any]], responses: list[str | None],
             time.sleep(pause_s)
             pause_s = min(10.0, pause_s * 2)
     return [
-        Scored(one["reward"], one["source"], one["status"], one["reward_id"])
+        Scored(one["reward"], one["source"], one["status"], one["reward_id"], one.get("detail"))
         for one in (found[place] for place in range(len(rows)))
     ]
+
+
+def _check_url(url: str) -> None:
+    """Refuse at once what no patience makes a server of."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    if not good or "@" in parts.netloc or parts.query or parts.fragment or not url.isprintable() or " " in url:
+        raise RewardError(
+            f"PREPPO_REWARD_URL={url!r}: it must be like http://127.0.0.1:8400, without user, query or fragment"
+        )
 
 
 def _patience_s() -> float:
@@ -326,7 +412,7 @@ def _patience_s() -> float:
 def _ask(url: str, what: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the `verdicts` or `rewards` of one request; wait while the server is full, away or starting."""
     headers = {"Content-Type": "application/json", "preppo-client": _worker()}
-    if token := os.environ.get("PREPPO_REWARD_TOKEN"):
+    if token := _setting("PREPPO_REWARD_TOKEN"):
         headers["Authorization"] = f"Bearer {token}"
     asked: dict[str, Any] = {"tasks": rows}
     if what == "rewards" and _setting("PREPPO_REWARD_MAKERS") != "any" and "makers" in _about():
@@ -344,7 +430,7 @@ def _ask(url: str, what: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]
                     raise ValueError(f"{len(answers)} {what} for {len(rows)} tasks")
                 return list(answers)
         except HTTPError as error:
-            problem = f"{error.code}: {error.read(1000).decode('utf-8', 'replace')}"
+            problem = f"{error.code}: {_told(error)}"
             if error.code == 413 and len(rows) > 1:
                 half = len(rows) // 2
                 return _ask(url, what, rows[:half]) + _ask(url, what, rows[half:])
@@ -352,12 +438,27 @@ def _ask(url: str, what: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]
                 until = time.monotonic() + patience_s
             elif error.code < 500:
                 raise RewardError(f"the reward server at {url} refused: {problem}") from None
-        except (URLError, OSError, ValueError, KeyError) as error:
+        except (
+            URLError,
+            OSError,
+            HTTPException,
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:  # also cut off in its answer
             problem = f"{type(error).__name__}: {error}"
         if time.monotonic() + pause_s > until:
             raise RewardError(f"the reward server at {url} gives no {what}: {problem}")
         time.sleep(pause_s)
         pause_s = min(10.0, pause_s * 2)
+
+
+def _told(error: HTTPError) -> str:
+    """Return the beginning of what a server says of a failure, or nothing where it was cut off."""
+    try:
+        return error.read(1000).decode("utf-8", "replace")
+    except (OSError, HTTPException):
+        return ""
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------
@@ -372,38 +473,82 @@ def _worker() -> str:
         return name
 
 
-def _log(tasks: list[dict[str, Any]], found: list[Scored], step: int | None, tokens: list[int] | None) -> None:
-    target = _setting("PREPPO_SIGNALS") or str(Path(__file__).with_name("signals.jsonl"))
-    if target == "off":
-        return
-    worker, lines = _worker(), []
-    run = _setting("PREPPO_TRAINING_RUN_ID")
-    if not run:
-        run = os.environ["PREPPO_TRAINING_RUN_ID"] = f"run-{uuid.uuid4().hex[:16]}"  # processes it starts share it
+def _training_run() -> str:
+    """Return the name of the training; one is made up, and said, where there is none."""
+    with _lock:  # or threads that begin together would make up several
+        run = _setting("PREPPO_TRAINING_RUN_ID")
+        if not run:
+            run = os.environ["PREPPO_TRAINING_RUN_ID"] = f"run-{uuid.uuid4().hex[:16]}"  # processes it starts share it
+            print(
+                f"preppo_reward: PREPPO_TRAINING_RUN_ID is not set, so scores are logged under {run!r}. Set it to one "
+                "name for all processes of a training before they start: each name counts as a training of its own, "
+                "and prompts that several trainings did not move are retired",
+                file=sys.stderr,
+            )
     if not _RUN.fullmatch(run):
         raise RewardError(f"PREPPO_TRAINING_RUN_ID={run!r}: use letters, digits and . _ : @ = + -, 100 at most")
+    return run
+
+
+def _number(step: int | None, prompt_id: str) -> int:
+    """Return how many scores of a prompt this process has seen in a step before; only for who holds the lock."""
+    steps = _state["samples"]
+    seen = steps[step] = steps.pop(step, {})  # the step that was asked for last is the last
+    seen[prompt_id] = number = seen.get(prompt_id, -1) + 1
+    if len(steps) > KEPT_STEPS:
+        del steps[next(iter(steps))]
+    return int(number)
+
+
+def _log(tasks: list[dict[str, Any]], found: list[Scored], step: int | None, tokens: list[int] | None) -> None:
+    target = _setting("PREPPO_SIGNALS") or str(Path(__file__).with_name("signals.jsonl"))
+    told = [n for n, task in enumerate(tasks) if task.get("split", "train") == "train"]
+    if target == "off" or not told:
+        return
+    run, worker, lines = _training_run(), _worker(), []
     with _lock:
-        for n, (task, one) in enumerate(zip(tasks, found, strict=True)):
-            if task.get("split", "train") != "train":
-                continue
-            key = (step, task["prompt_id"])
-            sample = _state["samples"][key] = _state["samples"].get(key, -1) + 1
+        for n in told:
+            prompt, one = tasks[n]["prompt_id"], found[n]
+            why = one.detail[:SHOWN] if one.reward is None and one.detail else None
             line = {
                 "training_run_id": run, "release_id": _about().get("release_id"), "step": step,
-                "prompt_id": task["prompt_id"], "sample": sample, "reward": one.reward, "source": one.source,
-                "status": one.status, "response_tokens": None if tokens is None else tokens[n], "worker": worker,
+                "prompt_id": prompt, "sample": _number(step, prompt), "reward": one.reward, "source": one.source,
+                "status": one.status, "detail": why, "response_tokens": None if tokens is None else tokens[n],
+                "worker": worker,
             }  # fmt: skip
             lines.append(json.dumps(line) + "\n")
-    if not lines:
-        return
+    target = target.replace("{worker}", worker)
     try:
-        file = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(file, "".join(lines).encode("ascii"))  # one write: lines of several processes do not mix
-        finally:
-            os.close(file)
+        _append(target, "".join(lines).encode("ascii"))
     except OSError as error:
         raise RewardError(f"{target}: {error.strerror}; name another file in PREPPO_SIGNALS, or `off`") from None
+
+
+def _append(target: str, text: bytes) -> None:
+    """Add lines to a file, in one write: lines of several processes of this machine do not mix.
+
+    Raises:
+        OSError: not all of it could be written. Of the line that is torn then nothing is glued to the next one.
+    """
+    file = os.open(target, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        if _torn(file):
+            text = b"\n" + text
+        written = os.write(file, text)
+        if written < len(text):
+            raise OSError(errno.ENOSPC, f"only {written} of {len(text)} bytes could be written: is the disk full?")
+    finally:
+        os.close(file)
+
+
+def _torn(file: int) -> bool:
+    """Tell whether a file ends within a line, for good: a line that another process is writing has an end soon."""
+    for pause_s in (0.01, 0.04, 0.0):
+        about = os.fstat(file)
+        if not stat.S_ISREG(about.st_mode) or not about.st_size or os.pread(file, 1, about.st_size - 1) == b"\n":
+            return False
+        time.sleep(pause_s)
+    return True
 
 
 if __name__ == "__main__":  # python preppo_reward.py TASK RESPONSE: what a response would get

@@ -2,20 +2,28 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import datasets
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.trainer.exports.conftest import CODE, MATHS, UNSCORED, release, rows
 from tests.verifiers.service_harness import FaultyServer, http, running
 from trainer.exports.contract import Options
 from trainer.exports.export import export_release
+from trainer.exports.preppo_reward import _after
 from verifiers import VerifierPool
 from warehouse.curation.identity import prompt_id
+from warehouse.signal_lines import read_signals
 
 RIGHT = {"math": "#### 4", "code": "```python\ndef f(x):\n    return 3 * x\n```"}
 WRONG = {"math": "#### 5", "code": "```python\ndef f(x):\n    return 4 * x\n```"}
@@ -97,6 +105,50 @@ def test_openrlhf_gets_tensors(exported, reward_of):
     assert [one["status"] for one in reward_of.signals()] == ["correct", "incorrect", "no_response"]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "query", "response"),
+    [
+        ("<s>[INST] 2 + 2? [/INST]", "<s> [INST] 2 + 2? [/INST] #### 4</s>", " #### 4"),
+        ("What is it ?\n\n", "<pad><s> What is it?\n\n  indented\n<|end|>", "  indented"),
+        ("def f(x):\n", "<s>  def f(x):\n    return x", "    return x"),
+        ("def f(x):\n", "def  f(x):     return x</s>", "     return x"),
+        ("a b", "b a  b a b", " a b"),
+        ("\u00a0a\u2003b", "ab", ""),
+        ("", "29</s>", "29"),
+        ("  ", "29", "29"),
+        ("a b", "a c", None),
+        ("a b c", "a b", None),
+        ("a b", "", None),
+    ],
+)
+def test_a_response_is_told_from_its_prompt(exported, reward_of, prompt, query, response):
+    assert reward_of.load(exported("openrlhf"))._after(prompt, query) == response
+
+
+BLANKS = st.text(" \n\t\u00a0", max_size=2)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab?"), BLANKS, BLANKS), min_size=1), st.text("cd \n"))
+def test_blanks_in_prompts_do_not_count(signs, response):
+    prompt, decoded = ("".join(sign + one[n] for sign, *one in signs) for n in (0, 1))
+    found = _after(prompt, f"<s>{decoded}{response}</s>")
+    assert found is not None
+    assert found.strip() == response.strip()
+
+
+def test_openrlhf_ends_where_prompts_are_never_found(exported, reward_of):
+    module = reward_of.load(exported("openrlhf"))
+    labels = tasks_of(exported)[:1]
+    for _ in range(2):
+        module.reward_func(["x"] * (module.LOST - 1), ["y"] * (module.LOST - 1), labels * (module.LOST - 1))
+        module.reward_func(["y #### 4"], ["y"], labels)
+    for _ in range(module.LOST - 1):
+        assert module.reward_func(["x"], ["y"], labels)["extra_logs"]["preppo_undecided"].tolist() == [1.0]
+    for _ in range(2):  # also where a trainer asks again
+        with pytest.raises(module.RewardError, match=r"64 queries on end .*prompt is 'y' and its query 'x'"):
+            module.reward_func(["x"], ["y"], labels)
+
+
 def test_reward_models_in_process(tmp_path, reward_of, one_thread):
     found = release(tmp_path / "release", [*rows(), UNSCORED], [])
     folder = export_release(found, "jsonl", tmp_path / "out", Options(with_models=True)).folder
@@ -145,7 +197,7 @@ def test_prompts_that_nobody_scores_over_http(exported, reward_of, monkeypatch):
     module = reward_of.load(exported("jsonl"))
     monkeypatch.setenv("PREPPO_REWARD_URL", "http://127.0.0.1:1")  # nothing is asked
     task = json.dumps({"prompt_id": "0" * 32, "messages": []})
-    assert module.score([task], ["x"])[0] == (None, None, "no_source", None)
+    assert module.score([task], ["x"])[0] == (None, None, "no_source", None, None)
 
 
 def test_verifiers_of_another_version_are_refused(exported, reward_of, tmp_path, monkeypatch):
@@ -169,6 +221,38 @@ def test_a_server_that_is_gone_or_refuses(exported, reward_of, monkeypatch):
             module.score(tasks_of(exported)[:1], ["#### 4"])
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["127.0.0.1:8400", "localhost:8400", "file:///etc/hostname", "http://", "http://me:secret@host:1", "http://host:x",
+     "http://host?a=b", "http://a host", "http://[::1"],
+)  # fmt: skip
+def test_a_url_that_names_no_server_is_refused_at_once(exported, reward_of, monkeypatch, url):
+    module = reward_of.load(exported("jsonl"))
+    monkeypatch.setattr(module.time, "sleep", lambda _: pytest.fail("nothing is to be waited for"))
+    monkeypatch.setenv("PREPPO_REWARD_URL", url)
+    with pytest.raises(module.RewardError, match=r"PREPPO_REWARD_URL=.*must be like http://127.0.0.1:8400"):
+        module.score(tasks_of(exported)[:1], ["#### 4"])
+
+
+def test_the_token_is_a_setting_like_the_others(exported, reward_of):
+    module = reward_of.load(exported("verl"))
+    task = {"task": tasks_of(exported)[0]}
+    with VerifierPool(1) as pool, running(pool, token="s" * 32) as (url, _, _):
+        settings = {"reward_url": url, "reward_token": "s" * 32}
+        assert module.compute_score("preppo", "#### 4", "", task, **settings)["score"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["jsonl", "trl", "prime-rl"])
+def test_the_fixed_value_of_exports_that_name_none(exported, reward_of, monkeypatch, name):
+    folder = exported(name)
+    module = reward_of.load(next(folder.rglob("preppo_reward.py")).parent)
+    assert module._about()["null_reward"] is None
+    undecided = module.Scored(None, "rtv", "timeout")
+    assert (module.without_null(undecided), module.without_null(module.Scored(0.5, "rtv", "partial"))) == (0.0, 0.5)
+    monkeypatch.setenv("PREPPO_NULL_REWARD", "0.5")
+    assert module.without_null(undecided) == 0.5
+
+
 def test_a_server_that_is_full_is_waited_for(exported, reward_of, monkeypatch):
     module = reward_of.load(exported("jsonl"))
     verdict = {"verifier": "math", "version": module._about()["verifiers"]["math"], "score": 1.0, "status": "correct"}
@@ -185,6 +269,30 @@ def test_a_server_that_is_full_is_waited_for(exported, reward_of, monkeypatch):
     with FaultyServer(answer) as server:
         monkeypatch.setenv("PREPPO_REWARD_URL", server.url)
         assert [one.reward for one in module.score(tasks_of(exported)[:1] * 3, ["#### 4"] * 3)] == [1.0] * 3
+
+
+def test_a_server_that_goes_away_in_its_answer_is_asked_again(exported, reward_of, monkeypatch):
+    module = reward_of.load(exported("jsonl"))
+    verdict = {"verifier": "math", "version": module._about()["verifiers"]["math"], "score": 1.0, "status": "correct"}
+    begun = b"HTTP/1.1 %s X\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n \r\n"
+
+    def answer(connection, _, count):
+        if count < 3:
+            connection.sendall(begun % (b"200", b"503")[count - 1])
+        elif count == 3:
+            http(connection, 200, b"[]")  # no server of preppo, yet
+        else:
+            http(connection, 200, json.dumps({"verdicts": [verdict]}).encode())
+
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+    with FaultyServer(answer) as server:
+        monkeypatch.setenv("PREPPO_REWARD_URL", server.url)
+        assert module.score(tasks_of(exported)[:1], ["#### 4"])[0].reward == 1.0
+    monkeypatch.setenv("PREPPO_REWARD_PATIENCE_S", "0.1")
+    with FaultyServer(lambda connection, *_: connection.sendall(begun % b"200")) as server:
+        monkeypatch.setenv("PREPPO_REWARD_URL", server.url)
+        with pytest.raises(module.RewardError, match="gives no verdicts: IncompleteRead"):
+            module.score(tasks_of(exported)[:1], ["#### 4"])
 
 
 def rewards_of(tmp_path, reward_of):
@@ -283,6 +391,82 @@ def test_a_training_without_a_usable_name(exported, reward_of, monkeypatch):
     monkeypatch.delenv("PREPPO_TRAINING_RUN_ID")
     module.score(tasks_of(exported)[:1], ["#### 4"])
     assert reward_of.signals()[0]["training_run_id"] == os.environ["PREPPO_TRAINING_RUN_ID"]
+
+
+NOBODYS = json.dumps({"prompt_id": "0" * 32, "messages": []})
+
+
+@pytest.fixture
+def unasked(exported, reward_of, monkeypatch):
+    """Return the reward file where no source has to be asked, so that scoring is logging."""
+    monkeypatch.setenv("PREPPO_REWARD_URL", "http://127.0.0.1:1")
+    return reward_of.load(exported("jsonl"))
+
+
+def test_a_name_is_made_up_once_and_said(unasked, reward_of, monkeypatch, capsys):
+    monkeypatch.delenv("PREPPO_TRAINING_RUN_ID")
+    unasked.score([json.dumps({**json.loads(NOBODYS), "split": "heldout"})], ["x"])
+    assert "PREPPO_TRAINING_RUN_ID" not in os.environ, "what leaves no line needs no name"
+    unasked._worker()
+    made = unasked.uuid.uuid4
+
+    def slow():
+        time.sleep(0.05)
+        return made()
+
+    monkeypatch.setattr(unasked, "uuid", SimpleNamespace(uuid4=slow))
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: unasked.score([NOBODYS], ["x"]), range(8)))
+    assert {one["training_run_id"] for one in reward_of.signals()} == {os.environ["PREPPO_TRAINING_RUN_ID"]}
+    said = capsys.readouterr().err
+    assert said.count("PREPPO_TRAINING_RUN_ID is not set") == 1
+    assert os.environ["PREPPO_TRAINING_RUN_ID"] in said
+
+
+def test_counts_of_old_steps_are_not_kept(unasked, reward_of):
+    for step in [*range(unasked.KEPT_STEPS + 5), 6]:
+        unasked.score([NOBODYS] * 2, ["x"] * 2, step=step)
+    unasked.score([NOBODYS], ["x"])
+    assert len(unasked._state["samples"]) == unasked.KEPT_STEPS
+    assert [(one["step"], one["sample"]) for one in reward_of.signals()[-5:]] == [
+        (unasked.KEPT_STEPS + 4, 0), (unasked.KEPT_STEPS + 4, 1), (6, 2), (6, 3), (None, 0),
+    ]  # fmt: skip
+
+
+@contextmanager
+def longest_file(size):
+    """Let this process write no file beyond a size, as a quota would: a write that goes further is cut short."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_line_that_is_torn_ends_the_training_and_is_not_glued_to_the_next(unasked, tmp_path):
+    file = tmp_path / "signals.jsonl"
+    unasked.score([NOBODYS], ["x"])
+    with longest_file(1000), pytest.raises(unasked.RewardError, match=r"only \d+ of \d+ bytes could be written"):
+        unasked.score([NOBODYS] * 8, ["x"] * 8)
+    assert file.stat().st_size == 1000
+    with longest_file(1000), pytest.raises(unasked.RewardError, match="name another file in PREPPO_SIGNALS"):
+        unasked.score([NOBODYS], ["x"])
+    whole = file.read_text().count("\n")
+    unasked.score([NOBODYS] * 2, ["x"] * 2)
+    found = read_signals([file])
+    assert (found.rejected, found.frame.height) == ({"not_json": 1}, whole + 2)
+
+
+def test_each_process_may_have_a_file_of_its_own(unasked, monkeypatch, tmp_path):
+    monkeypatch.setenv("PREPPO_SIGNALS", str(tmp_path / "of-{worker}.jsonl"))
+    for _ in range(2):
+        unasked.score([NOBODYS], ["x"])
+        unasked._state.clear()  # another process
+    files = sorted(tmp_path.glob("of-*.jsonl"))
+    lines = [json.loads(file.read_text()) for file in files]
+    assert [file.name for file in files] == [f"of-{one['worker']}.jsonl" for one in lines]
+    assert read_signals(files).frame["sample"].to_list() == [0, 1]
 
 
 def test_what_is_no_task(exported, reward_of):
