@@ -50,6 +50,7 @@ REWARD_CHUNK = 1024  # the same where models score: the more at a time, the bett
 BROKEN = 4  # responses on end that a verifier has not what it needs for: then no single response is to blame
 LOST = 64  # responses on end whose prompts are not in their queries, from which none will be
 SHOWN = 300  # characters of a signal that say why there is no reward
+_AWAY = (URLError, OSError, HTTPException, ValueError, KeyError, TypeError)  # gone, perhaps in the midst of an answer
 KEPT_STEPS = 64  # of which samples are counted: more than the steps that any trainer has under way
 _ENDS = re.compile(r"(?:\s*(?:<[|｜][^<>|｜]{1,40}[|｜]>|</s>|<eos>|<end_of_turn>))+\s*\Z")
 # How the detail of an `error` begins that is the host's and not the response's; verifiers that join others name those.
@@ -438,14 +439,7 @@ def _ask(url: str, what: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]
                 until = time.monotonic() + patience_s
             elif error.code < 500:
                 raise RewardError(f"the reward server at {url} refused: {problem}") from None
-        except (
-            URLError,
-            OSError,
-            HTTPException,
-            ValueError,
-            KeyError,
-            TypeError,
-        ) as error:  # also cut off in its answer
+        except _AWAY as error:
             problem = f"{type(error).__name__}: {error}"
         if time.monotonic() + pause_s > until:
             raise RewardError(f"the reward server at {url} gives no {what}: {problem}")
