@@ -8,6 +8,7 @@ prime-rl, open-instruct and NeMo Gym could not be had from a package index: thes
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -34,15 +35,22 @@ pytestmark = [
 
 @pytest.fixture
 def use(tmp_path):
-    """Return a function: run a program in another environment, with a reward server to ask; return what it printed."""
+    """Return a function: run a program in another environment, with a reward server to ask; return what it printed.
+
+    `settings`: the program is told of the server, of the file for signals and of the training's name. More keyword
+    arguments are variables; None removes one.
+    """
     with VerifierPool(1) as pool, running(pool) as (url, _, _):
 
-        def call(python, *command, cwd=tmp_path):
+        def call(python, *command, cwd=tmp_path, settings=True, **variables):
             environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-            environment |= {
-                "PREPPO_REWARD_URL": url, "PREPPO_SIGNALS": str(tmp_path / "signals.jsonl"), "HF_HUB_OFFLINE": "1",
-                "PREPPO_TRAINING_RUN_ID": "elsewhere", "OMP_NUM_THREADS": "1", "HF_HOME": str(tmp_path / "hf"),
-            }  # fmt: skip
+            environment |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(tmp_path / "hf")}
+            if settings:  # else like a process that does not share the environment of the one that trains
+                environment |= {"PREPPO_REWARD_URL": url, "PREPPO_SIGNALS": str(tmp_path / "signals.jsonl"),
+                                "PREPPO_TRAINING_RUN_ID": "elsewhere"}  # fmt: skip
+            environment |= {name: value for name, value in variables.items() if value is not None}
+            for name in (name for name, value in variables.items() if value is None):
+                environment.pop(name, None)
             done = subprocess.run(
                 [python, *map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True, check=False
             )
@@ -71,11 +79,30 @@ def test_two_steps_of_grpo(use, exported, tmp_path):
     assert signals.frame["response_tokens"].min() > 0
 
 
-def test_verl(use, exported, tmp_path):
-    found = last_line(use(PYTHON, REAL / "use_verl.py", exported("verl"), NURSERY, tmp_path / "cache"))
+def put_python(folder, program, python=PYTHON):
+    """Put a `python` into a folder that runs a program with the arguments that it gets; return a PATH with it."""
+    folder.mkdir()
+    (folder / "python").write_text(f'#!/bin/sh\nexec "{python}" "{program}" "$@"\n')
+    (folder / "python").chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("name", ["verl-of-today", None])
+def test_verl(use, exported, tmp_path, name):
+    """Its driver composes what `verl.sh` says; a worker that shares nothing with it resolves that, and rewards."""
+    folder = shutil.copytree(exported("verl"), tmp_path / "Bob's export (1)")
+    config = tmp_path / "config.pickle"
+    use("bash", folder / "verl.sh", NURSERY, "trainer.n_gpus_per_node=1", PREPPO_TRAINING_RUN_ID=name,
+        PREPPO_REWARD_WORKERS="", PATH=put_python(tmp_path / "bin", REAL / "verl_driver.py"), VERL_CONFIG=str(config))  # fmt: skip
+    found = last_line(use(PYTHON, REAL / "use_verl.py", config, tmp_path / "cache", settings=False))
     assert (found["ids"], found["heldout"]) == (IDS, 1)
     assert [turn["role"] for turn in found["prompt"]] == ["system", "user"]
     assert (found["right"]["score"], found["wrong"]["score"], found["right"]["preppo_undecided"]) == (1.0, 0.0, 0.0)
+    told = found["settings"]
+    assert told["training_run_id"] == name or (name is None and told["training_run_id"].startswith("verl-2"))
+    assert (told["null_reward"], told["reward_workers"], told["config"]) == (0.25, None, None)
+    signals = read_signals([tmp_path / "signals.jsonl"]).frame
+    assert signals["training_run_id"].to_list() == [told["training_run_id"]] * 2
 
 
 def test_openrlhf(use, exported):

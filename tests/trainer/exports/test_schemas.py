@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import datasets
 import pyarrow as pa
@@ -73,6 +74,10 @@ def test_verl(exported, tmp_path):
     config = yaml.safe_load((folder / "preppo_verl.yaml").read_text())
     assert config["data"]["shuffle"] is False
     assert config["reward"]["custom_reward_function"]["reward_kwargs"]["null_reward"] == 0.25
+    asked = set(re.findall(r"\$\{[^}]*\}", (folder / "preppo_verl.yaml").read_text()))
+    assert asked == {"${preppo.folder}"}, (
+        "verl resolves it in a worker that knows neither the shell's variables nor `now`"
+    )
 
 
 def test_openrlhf(exported, tmp_path):
