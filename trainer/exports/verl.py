@@ -112,7 +112,7 @@ def _script(about: About) -> str:
     return f"""\
 #!/usr/bin/env bash
 # verl on release {about.release_id}: bash verl.sh MODEL [more overrides]
-# The settings of the reward that are set here go into the configuration, which reaches verl's workers wherever they run.
+# The settings of the reward that are set here go into the configuration, which reaches verl's workers anywhere.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 model="${{1:?bash verl.sh MODEL [more overrides]}}"
@@ -146,9 +146,10 @@ it runs ({", ".join(f"`PREPPO_{name.upper()}`" for name in (*_SETTINGS, "null_re
 into `reward_kwargs`, since verl's workers may not share that environment. `PREPPO_REWARD_TOKEN` is not among them, for
 verl logs its configuration: start Ray with it where the server asks for one.
 
-`data.shuffle: false` keeps the curriculum. {CUT_IS_SCORED} verl knows no null: an undecided response gets the fixed
-value, and `preppo_undecided` in its metrics. verl reads tools from a configuration of its own: `extra_info.tools` is
-for you."""
+`data.shuffle: false` keeps the curriculum. verl knows no null: an undecided response gets the fixed value, and
+`preppo_undecided` in its metrics. verl reads tools from a configuration of its own: `extra_info.tools` is for you.
+
+{CUT_IS_SCORED}"""
 
 
 FORMAT = Format(

@@ -10,8 +10,11 @@ from pathlib import Path
 import cloudpickle
 from verl.trainer import main_ppo
 
-main_ppo.run_ppo = lambda config, task_runner_class: Path(os.environ["VERL_CONFIG"]).write_bytes(
-    cloudpickle.dumps(config)
-)
+
+def run_ppo(config, **_):
+    Path(os.environ["VERL_CONFIG"]).write_bytes(cloudpickle.dumps(config))
+
+
+main_ppo.run_ppo = run_ppo
 sys.argv = [main_ppo.__file__, *sys.argv[sys.argv.index("verl.trainer.main_ppo") + 1 :]]
 main_ppo.main()
