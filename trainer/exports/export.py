@@ -186,7 +186,7 @@ def _rules_only(release: Release) -> dict[str, Any]:
 def _readme(manifest: dict[str, Any], form: Format, about: About) -> str:
     table = "\n".join(f"| `{name}` | {told['rows']:,} |" for name, told in manifest["files"].items())
     order = ", ".join(f"`{k} = {json.dumps(v)}`" for k, v in manifest["order"].items()) or "the order of the lines"
-    nulls = "" if form.knows_null else f" It is {about.options.null_reward} here, since {form.name} knows no null."
+    nulls = "" if form.knows_null else f" It is {about.options.null_reward} here, for {form.name} wants a number."
     inside = (
         " Judge and reward models count, too. In its own process they are those of the release's settings: names of "
         "folders in them start where that process runs, unless `PREPPO_CONFIG` names a settings file. A server is "
