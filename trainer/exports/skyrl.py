@@ -52,8 +52,13 @@ export PYTHONPATH="$PWD" PREPPO_REWARD_URL=http://HOST:8400    # `preppo reward 
 export PREPPO_TRAINING_RUN_ID=NAME                             # of this training, all phases of it
 python main_skyrl.py data.train_data="['$PWD/{about.train[0]}']" {held} \\
   generator.sampling_params.max_generate_length={about.max_tokens} trainer.max_prompt_length=2048 \\
+  trainer.ckpt_path=OUTPUT/01/checkpoints trainer.export_path=OUTPUT/01 trainer.hf_save_interval=1000000 \\
   trainer.policy.model.path=MODEL
 ```
+
+Each phase has a folder of its own, for SkyRL goes on from the checkpoint that it finds in `trainer.ckpt_path`, which is
+the same for all trainings by default. `trainer.hf_save_interval` makes it save a model at the end, which it does not
+else: that is the MODEL of the next phase, `OUTPUT/01/global_step_N/policy`.
 
 `max_generate_length` is what the release was rolled out with. SkyRL leaves prompts out that are longer than
 `trainer.max_prompt_length` tokens (512 by default), and logs how many are left. Its loader shuffles training data and

@@ -142,9 +142,9 @@ bash verl.sh MODEL trainer.n_gpus_per_node=8
 ```
 
 `verl.sh` starts `verl.trainer.main_ppo` on `preppo_verl.yaml` and writes the settings of the reward that are set where
-it runs ({", ".join(f"`PREPPO_{name.upper()}`" for name in (*_SETTINGS, "null_reward"))})
-into `reward_kwargs`, since verl's workers may not share that environment. `PREPPO_REWARD_TOKEN` is not among them, for
-verl logs its configuration: start Ray with it where the server asks for one.
+it runs into `reward_kwargs`, since verl's workers may not share that environment: `PREPPO_REWARD_URL`, `PREPPO_CONFIG`,
+`PREPPO_SIGNALS` and what else is named there. `PREPPO_REWARD_TOKEN` is not, for verl logs its configuration: start Ray
+with it where the server asks for one.
 
 `data.shuffle: false` keeps the curriculum. verl knows no null: an undecided response gets the fixed value, and
 `preppo_undecided` in its metrics. verl reads tools from a configuration of its own: `extra_info.tools` is for you.

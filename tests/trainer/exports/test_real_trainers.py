@@ -153,6 +153,7 @@ def test_skyrl(use, exported):
         "data.train_data": "List[str]", "data.val_data": "List[str]", "trainer.policy.model.path": "Optional[str]",
         "generator.sampling_params.max_generate_length": "int", "trainer.max_prompt_length": "int",
         "generator.apply_overlong_filtering": "bool", "trainer.eval_interval": "int",
+        "trainer.ckpt_path": "str", "trainer.export_path": "str", "trainer.hf_save_interval": "int",
     }  # fmt: skip
 
 

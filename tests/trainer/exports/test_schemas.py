@@ -184,7 +184,7 @@ def test_skyrl_is_told_the_lengths_and_what_to_evaluate_on(exported, tmp_path):
 
 
 def test_prime_says_what_becomes_of_prompts_that_occur_again(exported):
-    assert "a\nprompt that occurs again comes once" in (exported("prime-rl") / "README.md").read_text()
+    assert "and a prompt that occurs again comes once" in (exported("prime-rl") / "README.md").read_text()
 
 
 def test_rows_without_a_reward_are_refused_unless_said_otherwise(tmp_path):
