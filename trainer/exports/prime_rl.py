@@ -72,9 +72,9 @@ export PREPPO_TRAINING_RUN_ID=NAME                                              
 
 `environment.toml` names the taskset and the phase; train on {", ".join(about.train)} in this order.
 
-The key of a task is the prompt's id, and keys are unique in a taskset: where no phase is named, all of them are loaded as
-one, and a prompt that occurs again comes once, so that the later phases are smaller than their files. A phase that is
-named is whole, but for prompts that occur twice in it.
+The key of a task is the prompt's id, and keys are unique in a taskset: where no phase is named, all of them are loaded
+as one, and a prompt that occurs again comes once, so that the later phases are smaller than their files. A phase that
+is named is whole, but for prompts that occur twice in it.
 
 A response that was cut, or could not be decided, raises: it is an error of its rollout."""
 
