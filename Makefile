@@ -55,20 +55,27 @@ test-slow: setup ## The tests that take minutes: kills, concurrency, the demo as
 test-vllm: setup .venv-vllm/.ready ## The engines on vLLM for real, on the CPU, in an environment of its own
 	HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 PREPPO_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python $(BIN)/pytest -m vllm
 
-# TRL, verl, OpenRLHF (its data sets and rewards alone, so without what they depend on) and SkyRL-Gym; and the `verifiers`
-# that prime-rl trains on, whose name is also that of a package of preppo.
-.venv-exports/.ready: constraints-exports.txt constraints-prime.txt
+# TRL, verl, SkyRL-Gym, and of OpenRLHF and SkyRL what loads without all that they depend on (data sets, rewards, settings);
+# the `verifiers` that prime-rl trains on, whose name is also that of a package of preppo, with what builds its package;
+# and NeMo Gym's base classes and configurations, old and new, for newer Pythons by their word, without their servers.
+NEMO_GYM := 0.4.0 0.7.0
+.venv-exports/.ready: constraints-exports.txt constraints-prime.txt constraints-nemo-gym.txt
 	test -x .venv-exports/bin/python || $(PYTHON) -m venv .venv-exports
 	.venv-exports/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
-	.venv-exports/bin/pip install --quiet --disable-pip-version-check -c constraints-exports.txt trl verl skyrl-gym
+	.venv-exports/bin/pip install --quiet --disable-pip-version-check -c constraints-exports.txt trl verl skyrl-gym loguru
 	.venv-exports/bin/pip install --quiet --disable-pip-version-check -c constraints-exports.txt --no-deps openrlhf
+	.venv-exports/bin/pip install --quiet --disable-pip-version-check -c constraints-exports.txt --no-deps \
+	  --ignore-requires-python skyrl
 	test -x .venv-exports/prime/bin/python || $(PYTHON) -m venv .venv-exports/prime
-	.venv-exports/prime/bin/pip install --quiet --disable-pip-version-check -c constraints-prime.txt verifiers
+	.venv-exports/prime/bin/pip install --quiet --disable-pip-version-check -c constraints-prime.txt verifiers hatchling
+	test -x .venv-exports/nemo-gym/bin/python || $(PYTHON) -m venv .venv-exports/nemo-gym
+	.venv-exports/nemo-gym/bin/pip install --quiet --disable-pip-version-check -r constraints-nemo-gym.txt
+	for version in $(NEMO_GYM); do .venv-exports/nemo-gym/bin/pip install --quiet --disable-pip-version-check --no-deps \
+	  --ignore-requires-python --upgrade --target .venv-exports/nemo-gym/$$version nemo-gym==$$version || exit 1; done
 	touch $@
 
-test-exports: setup .venv-exports/.ready ## Exports in the hands of TRL, verl, OpenRLHF, SkyRL and prime-rl's verifiers, on the CPU
-	PREPPO_EXPORTS_PYTHON=$(CURDIR)/.venv-exports/bin/python PREPPO_PRIME_PYTHON=$(CURDIR)/.venv-exports/prime/bin/python \
-	  $(BIN)/pytest -m exports
+test-exports: setup .venv-exports/.ready ## Exports in the hands of TRL, verl, OpenRLHF, SkyRL, NeMo Gym and prime-rl's verifiers, on the CPU
+	PREPPO_EXPORTS_ENVIRONMENTS=$(CURDIR)/.venv-exports $(BIN)/pytest -m exports
 
 test-gpu: setup ## Engine, PPO, reward models and judge on an NVIDIA GPU against the CPU; without one, says so
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/gpu -m gpu -W default -rs

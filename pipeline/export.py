@@ -28,7 +28,7 @@ def render_export(done: Exported) -> str:
     if told["rows_with_tools"]:
         lines.append(f"{told['rows_with_tools']:,} rows name tools: see README.md for how this trainer is given them")
     if told["null_reward"] is not None:
-        lines.append(f"a response that cannot be decided counts {told['null_reward']} there: it knows no null")
+        lines.append(f"a response that cannot be decided counts {told['null_reward']} there")
     lines.append(f"how to train on it: {done.folder / 'README.md'}")
     return escape("\n".join(lines))
 

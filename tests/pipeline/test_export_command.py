@@ -51,14 +51,23 @@ def test_export(preppo, home, tmp_path):
     assert "a response that cannot be decided counts 0.0 there: it knows no null" in said
     assert f"how to train on it: {tmp_path / 'out' / 'README.md'}" in said
     assert preppo("export", "--format", "verl", "--out", str(tmp_path / "out"), code=2).startswith("preppo: --out")
+    inside = str(tmp_path / "out" / "README.md" / "x")
+    assert preppo("export", "--format", "verl", "--out", inside, code=2).startswith(
+        f"preppo: --out {inside}: File exists ("
+    )
     assert "there is no format 'x'; there are verl, openrlhf" in preppo("export", "--format", "x", code=2)
     assert "no release starts with 'ffffffffffff'" in preppo("export", "ffffffffffff", "--format", "trl", code=3)
     preppo("export", "--format", "jsonl")
     assert [path.name.split("-")[1] for path in (home / "exports").iterdir()] == ["jsonl"]
 
 
-def test_push(preppo, home, tmp_path):
+def test_push(preppo, home, tmp_path, request):
     release = next(path for path in (home / "releases").iterdir() if path.is_dir())
+    ours = {str(path.relative_to(release)): path.read_bytes() for path in release.rglob("*") if path.is_file()}
+    foreign = [release / name for name in (".env", "notes.parquet", "plots/holiday.png")]
+    for path in foreign:  # somebody's own files, which a verified release does not vouch for
+        path.write_text("SECRET=1")
+        request.addfinalizer(path.unlink)
     with hub(TOKEN) as server:
         said = preppo("push", "--repo", "me/prompts", HF_ENDPOINT=server.url, HF_TOKEN=TOKEN)
         assert said == f"{server.url}/datasets/me/prompts/commit/{'1' * 40}"
@@ -68,9 +77,7 @@ def test_push(preppo, home, tmp_path):
         assert "--repo 'a/b/c'" in preppo("push", "--repo", "a/b/c", HF_ENDPOINT=server.url, HF_TOKEN=TOKEN, code=1)
     assert server.created[0]["visibility"] == "private"
     assert server.messages == [f"preppo release {release.name[:12]}"]
-    assert server.files == {
-        str(path.relative_to(release)): path.read_bytes() for path in release.rglob("*") if path.is_file()
-    }
+    assert server.files == ours
     for name, content in server.files.items():  # what the hub has loads as a data set, by its card
         (tmp_path / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "clone" / name).write_bytes(content)

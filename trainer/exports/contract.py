@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 Unscored = Literal["refuse", "skip", "keep"]
 Raw = Literal["refuse", "skip", "chat"]
 SPLITS = ("train", "heldout")
+CUT_IS_SCORED = """\
+A response that was cut at its token limit is scored as it stands, for the reward is not told; so are its lines in the
+signals. Where many are cut, prompts look harder than they are to the selection that reads what `preppo signals import`
+takes in, and those whose responses are all cut are retired in the end. Watch the share of cut responses, and train with
+a higher limit where it is large."""
+"""What the README of a trainer says that tells a reward nothing of how a response ended."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,8 @@ from warehouse.releases import file_hash
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from warehouse.releases import Release
 
 FORMATS: dict[str, Format] = {
@@ -61,16 +63,35 @@ def export_release(release: Release, name: str, out: Path, options: Options | No
         options: what becomes of rows that do not fit.
 
     Raises:
-        ExportError: there is no such format, the folder has something in it, or rows do not fit (see `Rows`).
+        ExportError: there is no such format, the folder has something in it or cannot be written, or rows do not fit
+            (see `Rows`).
     """
     if name not in FORMATS:
         msg = f"there is no format {name!r}; there are {', '.join(FORMATS)}"
         raise ExportError(msg)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        msg = f"--out {out}: there is something already; name another folder, or remove it"
-        raise ExportError(msg)
+    with _refusing(out):
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            msg = f"--out {out}: there is something already; name another folder, or remove it"
+            raise ExportError(msg)
     form, options = FORMATS[name], options or Options()
     rows = Rows(release, form, options)
+    with _refusing(out):
+        return Exported(out, _put_whole(out, release, form, options, rows))
+
+
+@contextmanager
+def _refusing(out: Path) -> Iterator[None]:
+    """Turn what the system refuses (a path through a file, no permission, a full disk) into an `ExportError`."""
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename and str(error.filename) != str(out) else ""
+        msg = f"--out {out}: {error.strerror or error}{where}; name a folder that can be written, on a disk with room"
+        raise ExportError(msg) from None
+
+
+def _put_whole(out: Path, release: Release, form: Format, options: Options, rows: Rows) -> dict[str, Any]:
+    """Write beside the folder and rename, so that it is there whole or not at all; return what `export.json` says."""
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     try:
@@ -81,7 +102,7 @@ def export_release(release: Release, name: str, out: Path, options: Options | No
         temporary.rename(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return Exported(out, manifest)
+    return manifest
 
 
 def _write(folder: Path, release: Release, form: Format, options: Options, rows: Rows) -> dict[str, Any]:
@@ -165,7 +186,7 @@ def _rules_only(release: Release) -> dict[str, Any]:
 def _readme(manifest: dict[str, Any], form: Format, about: About) -> str:
     table = "\n".join(f"| `{name}` | {told['rows']:,} |" for name, told in manifest["files"].items())
     order = ", ".join(f"`{k} = {json.dumps(v)}`" for k, v in manifest["order"].items()) or "the order of the lines"
-    nulls = "" if form.knows_null else f" It is {about.options.null_reward} here, since {form.name} knows no null."
+    nulls = "" if form.knows_null else f" It is {about.options.null_reward} here, for {form.name} wants a number."
     inside = (
         " Judge and reward models count, too. In its own process they are those of the release's settings: names of "
         "folders in them start where that process runs, unless `PREPPO_CONFIG` names a settings file. A server is "
@@ -182,8 +203,8 @@ def _readme(manifest: dict[str, Any], form: Format, about: About) -> str:
         f"`{where}{REWARD}` rewards responses: by the server that `PREPPO_REWARD_URL` names, else in its own process."
         f"{inside} "
         f"A response that could not be decided has no reward.{nulls} Scores are appended to `signals.jsonl` beside it, "
-        "or to the file that `PREPPO_SIGNALS` names, under `PREPPO_TRAINING_RUN_ID`; `preppo signals import` reads "
-        "them. "
+        "or to the file that `PREPPO_SIGNALS` names, under `PREPPO_TRAINING_RUN_ID`: one name for all processes and "
+        "phases of a training, which looks like several else. `preppo signals import` reads them. "
         "Its docstring names every setting.\n"
     )
 

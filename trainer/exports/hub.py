@@ -10,9 +10,12 @@ from warehouse.releases import verify_release
 if TYPE_CHECKING:
     from warehouse.releases import Release
 
+CARD = ("manifest.json", "README.md", "plots/funnel.png", "plots/mean_reward.png")
+"""What a release has beside the files that its manifest names. Nothing else is uploaded: it is not of the release."""
+
 
 def push_release(release: Release, repo: str, *, public: bool = False, message: str | None = None) -> str:
-    """Upload a release as one commit and return its address.
+    """Upload a release as one commit and return its address; files that were laid into its folder stay here.
 
     The hub is the one that `HF_ENDPOINT` names, else huggingface.co; the token is that of `HF_TOKEN` or
     `hf auth login`. The repository is made where it is missing, private unless `public`.
@@ -40,6 +43,7 @@ def push_release(release: Release, repo: str, *, public: bool = False, message: 
             repo_id=repo,
             repo_type="dataset",
             folder_path=release.folder,
+            allow_patterns=[*release.manifest["files"], *CARD],
             commit_message=message or f"preppo release {release.release_id[:12]}",
         )
     except HFValidationError as error:

@@ -22,7 +22,7 @@ print(score([rows[0]["task"]], ["The answer is 4."]))
 ```
 
 `score` takes tasks and responses, a list each, and returns rewards with source and status. Without `PREPPO_REWARD_URL`
-it needs preppo in the same environment."""
+it needs preppo in the same environment. Set `PREPPO_TRAINING_RUN_ID` where several processes of one training score."""
 
 
 FORMAT = Format(name="jsonl", suffix="jsonl", row=_row, raw_prompts=True, knows_null=True, how=_how)

@@ -35,7 +35,8 @@ def _flat(tool: dict[str, Any]) -> dict[str, Any]:
 
 def _config(about: About) -> dict[str, str]:
     heldout = (
-        f"\n      - name: validation\n        type: validation\n        jsonl_fpath: {SERVER}/data/{about.heldout}"
+        f"\n      - name: validation\n        type: validation\n        license: TBD\n"
+        f"        jsonl_fpath: {SERVER}/data/{about.heldout}"
         if about.heldout
         else ""
     )
@@ -62,6 +63,7 @@ preppo:
       datasets:
       - name: train
         type: train
+        license: TBD   # one of NeMo Gym's own names has to be here; the rows have theirs in the release
         jsonl_fpath: {SERVER}/data/{about.train[0]}{heldout}
 """
     return {
@@ -79,14 +81,16 @@ Copy `{SERVER}` into a checkout of NeMo Gym, and the rows into its `data`:
 ```
 cp -r {SERVER} GYM/resources_servers/ && mkdir -p GYM/{SERVER}/data && cp *.jsonl GYM/{SERVER}/data/
 cd GYM && export PREPPO_REWARD_URL=http://HOST:8400    # `preppo reward serve` there
+export PREPPO_TRAINING_RUN_ID=NAME                     # of this training, where the servers start
 ng_run "+config_paths=[{SERVER}/configs/preppo.yaml,responses_api_models/vllm_model/configs/vllm_model.yaml]"
 ng_collect_rollouts +agent_name={AGENT} +input_jsonl_fpath={SERVER}/data/{about.train[0]} \\
   +output_jsonl_fpath=rollouts.jsonl
 ```
 
 `data.shuffle: false` (`nemo_rl.yaml`) keeps the curriculum in NeMo RL. A response that stopped at its token limit is
-told apart and not scored. NeMo Gym knows no null: such a response gets the fixed value, with `preppo_undecided` beside
-it."""
+told apart and not scored. What has no score gets the fixed value, with `preppo_undecided` beside it; where NeMo Gym
+knows `mask_sample` (0.7 does, 0.4 does not) it is set, so that the sample is left out. `license: TBD` in the
+configuration is a word that NeMo Gym accepts: the licences of the prompts are in the release."""
 
 
 FORMAT = Format(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.exports.contract import About, Format, Record
+from trainer.exports.contract import CUT_IS_SCORED, About, Format, Record
 
 VERIFIER = "preppo"
 
@@ -31,12 +31,16 @@ installed:
 
 ```
 export PYTHONPATH="$PWD" PREPPO_REWARD_URL=http://HOST:8400    # `preppo reward serve` there
+export PREPPO_TRAINING_RUN_ID=NAME                             # of this training, all phases of it
 python train_open_instruct.py --dataset_mixer_list "$PWD/{about.train[0]}" 1.0 \\
   --dataset_mixer_list_splits train --model_name_or_path MODEL
 ```
 
-`train_open_instruct.py` makes the verifier `{VERIFIER}` known and starts `grpo_fast`. open-instruct knows no null: an
-undecided response gets the fixed value. It does not say where a response was cut: such a one is scored as it stands."""
+`train_open_instruct.py` makes the verifier `{VERIFIER}` known and starts `grpo_fast`. open-instruct knows no null, and
+a verifier of its kind returns a score and no metrics: an undecided response gets the fixed value, and how many there
+were is a warning in the log of the process that verifies; the signals have a line for each, with its status.
+
+{CUT_IS_SCORED}"""
 
 
 FORMAT = Format(

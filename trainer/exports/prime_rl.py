@@ -40,6 +40,9 @@ description = "Prompts of preppo release {about.release_id[:12]}"
 requires-python = ">=3.11"
 dependencies = ["verifiers>=0.4"]
 
+[tool.hatch.build]
+ignore-vcs = true   # else what a repository around this folder ignores, as data often is, stays out of the package
+
 [tool.hatch.build.targets.wheel]
 packages = ["{PACKAGE}"]
 """
@@ -64,10 +67,16 @@ def _how(about: About) -> str:
 ```
 uv pip install .                                                # in the environment of prime-rl
 export PREPPO_REWARD_URL=http://HOST:8400 PREPPO_SIGNALS=/shared/signals.jsonl   # `preppo reward serve` there
+export PREPPO_TRAINING_RUN_ID=NAME                                               # of this training, all phases of it
 ```
 
-`environment.toml` names the taskset and the phase; train on {", ".join(about.train)} in this order. The key of a
-task is the prompt's id. A response that was cut, or could not be decided, raises: it is an error of its rollout."""
+`environment.toml` names the taskset and the phase; train on {", ".join(about.train)} in this order.
+
+The key of a task is the prompt's id, and keys are unique in a taskset: where no phase is named, all of them are loaded
+as one, and a prompt that occurs again comes once, so that the later phases are smaller than their files. A phase that
+is named is whole, but for prompts that occur twice in it.
+
+A response that was cut, or could not be decided, raises: it is an error of its rollout."""
 
 
 FORMAT = Format(

@@ -1,6 +1,7 @@
 """TRL (GRPO, RLOO): Parquet whose columns reach the reward function by name, and a script that trains.
 
-A null reward abstains there: the sample has no advantage, and no part in its group's mean.
+A null reward abstains there, from TRL 1.6 on: the sample has no advantage, and no part in its group's mean. In older
+ones it counts as 0.
 """
 
 from __future__ import annotations
@@ -33,12 +34,16 @@ def _schema(raw: bool) -> pa.Schema:  # noqa: FBT001 (it names which of two type
 def _how(about: About) -> str:
     return f"""\
 ```
+export PREPPO_TRAINING_RUN_ID=NAME   # of this training, in all its processes; made up where it is not set
 python train_trl.py --model {about.model} --output OUTPUT
 ```
 
-The reward runs in that process where preppo is installed; with `PREPPO_REWARD_URL` set, it asks `preppo reward serve`.
-`train_trl.py` sets `shuffle_dataset=False`, which keeps the curriculum, and tells the reward which completions were cut
-at `--max-tokens`: those have no score. In a program of your own:
+It needs TRL 1.6 or newer and refuses others: before, a response that could not be decided counted as 0. The reward runs
+in that process where preppo is installed; with `PREPPO_REWARD_URL` set, it asks `preppo reward serve`. `train_trl.py`
+sets `shuffle_dataset=False`, which keeps the curriculum, and `num_train_epochs=1`, for a curriculum is walked once
+(`--epochs`). It tells the reward which completions were cut at `--max-tokens`: those have no score.
+
+In a program of your own, started with `PREPPO_TRAINING_RUN_ID` set:
 
 ```python
 import datasets
@@ -46,7 +51,8 @@ from preppo_reward import trl_reward
 from trl import GRPOConfig, GRPOTrainer
 
 rows = datasets.load_dataset("parquet", data_files="train.parquet", split="train")
-GRPOTrainer(MODEL, reward_funcs=trl_reward, args=GRPOConfig(shuffle_dataset=False), train_dataset=rows).train()
+args = GRPOConfig(shuffle_dataset=False, num_train_epochs=1)
+GRPOTrainer(MODEL, reward_funcs=trl_reward, args=args, train_dataset=rows).train()
 ```
 
 The response of a chat is the last message of the completion. TRL is given tools by the program, not by rows:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import datasets
 import pyarrow as pa
@@ -73,6 +74,10 @@ def test_verl(exported, tmp_path):
     config = yaml.safe_load((folder / "preppo_verl.yaml").read_text())
     assert config["data"]["shuffle"] is False
     assert config["reward"]["custom_reward_function"]["reward_kwargs"]["null_reward"] == 0.25
+    asked = set(re.findall(r"\$\{[^}]*\}", (folder / "preppo_verl.yaml").read_text()))
+    assert asked == {"${preppo.folder}"}, (
+        "verl resolves it in a worker that knows neither the shell's variables nor `now`"
+    )
 
 
 def test_openrlhf(exported, tmp_path):
@@ -108,6 +113,8 @@ def test_nemo_gym(exported):
     assert (lines[0]["expected_answer"], lines[0]["question"], lines[0]["id"]) == ('"4"', MATHS[1][1], IDS[0])
     config = yaml.safe_load((folder / "resources_servers/preppo/configs/preppo.yaml").read_text())
     assert config["preppo_simple_agent"]["responses_api_agents"]["simple_agent"]["resources_server"]["name"] == "preppo"
+    sets = config["preppo_simple_agent"]["responses_api_agents"]["simple_agent"]["datasets"]
+    assert [(one["type"], one["license"]) for one in sets] == [("train", "TBD"), ("validation", "TBD")]
     assert yaml.safe_load((folder / "nemo_rl.yaml").read_text()) == {"data": {"shuffle": False}}
 
 
@@ -152,7 +159,32 @@ def test_the_manifest_tells_what_is_there(exported, form):
     assert (told["null_reward"] is None) == FORMATS[form].knows_null
     assert told["rows_with_tools"] == 1
     compile((folder / FORMATS[form].reward_at / "preppo_reward.py").read_text(), "preppo_reward.py", "exec")
-    assert "PREPPO_REWARD_URL" in (folder / "README.md").read_text()
+    readme = (folder / "README.md").read_text()
+    assert "PREPPO_REWARD_URL" in readme
+    assert "PREPPO_TRAINING_RUN_ID" in readme[: readme.index("## The reward")], "each process would be a run of its own"
+    assert max(map(len, readme.splitlines())) < 1000
+
+
+@pytest.mark.parametrize("form", ["verl", "openrlhf", "open-instruct", "skyrl"])
+def test_a_trainer_that_scores_cut_responses_says_what_this_does(exported, form):
+    readme = (exported(form) / "README.md").read_text()
+    assert "A response that was cut at its token limit is scored as it stands" in readme
+    assert "`preppo signals import`" in readme
+
+
+def test_skyrl_is_told_the_lengths_and_what_to_evaluate_on(exported, tmp_path):
+    """Without rows of ours it would look for GSM8K in the home folder."""
+    readme = (exported("skyrl") / "README.md").read_text()
+    assert "generator.sampling_params.max_generate_length=48 trainer.max_prompt_length=2048" in readme
+    assert "data.val_data=\"['$PWD/heldout.parquet']\"" in readme
+    assert "eval_interval" not in readme
+    alone = export_release(release(tmp_path / "release", rows(), []), "skyrl", tmp_path / "out").folder
+    assert "trainer.eval_interval=-1" in (alone / "README.md").read_text()
+    assert "val_data" not in (alone / "README.md").read_text()
+
+
+def test_prime_says_what_becomes_of_prompts_that_occur_again(exported):
+    assert "and a prompt that occurs again comes once" in (exported("prime-rl") / "README.md").read_text()
 
 
 def test_rows_without_a_reward_are_refused_unless_said_otherwise(tmp_path):
@@ -209,3 +241,12 @@ def test_what_cannot_be_written(small, tmp_path):
     with pytest.raises(ExportError, match="no training row"):
         export_release(release(tmp_path / "none", [UNSCORED], []), "trl", tmp_path / "y", Options(unscored="skip"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["none", "taken"]
+
+
+@pytest.mark.parametrize("place", ["file/x", "file/x/y", "file", "/proc/x"])
+def test_what_the_system_refuses_names_the_folder_and_a_way_out(small, tmp_path, place):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ExportError, match=r"--out .*/(x|y|file): .*; name a") as found:
+        export_release(small, "trl", tmp_path / place)
+    assert str(tmp_path / place) in str(found.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

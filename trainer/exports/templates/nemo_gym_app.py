@@ -46,6 +46,13 @@ def text_of(response: Any) -> str:
     return "".join(getattr(part, "text", "") for part in said[-1].content) if said else ""
 
 
+def was_cut(response: Any) -> bool:
+    """Return whether a response stopped before its end; some models of NeMo Gym say so by the details alone."""
+    return (
+        getattr(response, "status", None) == "incomplete" or getattr(response, "incomplete_details", None) is not None
+    )
+
+
 class PreppoServer(SimpleResourcesServer):
     """Verifies."""
 
@@ -53,14 +60,13 @@ class PreppoServer(SimpleResourcesServer):
 
     async def verify(self, body: PreppoVerifyRequest) -> PreppoVerifyResponse:
         """Reward one rollout; one that stopped at the token limit is not scored."""
-        cut = getattr(body.response, "status", None) == "incomplete"
-        found = await asyncio.to_thread(score, [body.task], [text_of(body.response)], ["length" if cut else "stop"])
-        return PreppoVerifyResponse(
-            **body.model_dump(),
-            reward=without_null(found[0]),
-            preppo_undecided=float(found[0].reward is None),
-            preppo_status=found[0].status,
-        )
+        reasons = ["length" if was_cut(body.response) else "stop"]
+        (one,) = await asyncio.to_thread(score, [body.task], [text_of(body.response)], reasons)
+        undecided = one.reward is None
+        told: dict[str, Any] = {"preppo_undecided": float(undecided), "preppo_status": one.status}
+        if "mask_sample" in BaseVerifyResponse.model_fields:  # of NeMo Gym 0.7: the reward is no measurement
+            told["mask_sample"] = undecided
+        return PreppoVerifyResponse(**body.model_dump(), reward=without_null(one), **told)
 
 
 if __name__ == "__main__":

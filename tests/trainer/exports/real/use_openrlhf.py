@@ -1,9 +1,10 @@
-"""In OpenRLHF's environment: its loader reads our rows, its executor our reward, and its parser has our options."""
+"""In OpenRLHF's environment, as a worker that knows nothing of the driver's: its loader reads the rows, its executor
+loads the reward that it was told, and its parser has the options that our script gives."""
 
 import asyncio
 import importlib.util
 import json
-import re
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,15 +14,22 @@ from openrlhf.datasets.utils import blending_datasets
 from openrlhf.utils.agent import SingleTurnAgentExecutor
 from transformers import AutoTokenizer
 
-folder, model = Path(sys.argv[1]), sys.argv[2]
+calls, model = [json.loads(line) for line in Path(sys.argv[1]).read_text().splitlines()], sys.argv[2]
+assert not [name for name in os.environ if name.startswith("PREPPO_")]
 tokenizer = AutoTokenizer.from_pretrained(model)
 data = SimpleNamespace(input_key="prompt", label_key="label", apply_chat_template=True)
 strategy = SimpleNamespace(
     args=SimpleNamespace(data=data, use_ms=False), print=lambda *_: None, is_rank_0=lambda: False
 )
-files = re.search(r"^for phase in (.*); do$", (folder / "openrlhf.sh").read_text(), re.MULTILINE)[1].split()
-rows = [PromptDataset(blending_datasets(str(folder / name), strategy=strategy), tokenizer, strategy) for name in files]
-executor = SingleTurnAgentExecutor(str(folder / "preppo_reward.py"))
+
+
+def told(call, name):
+    return call[call.index(name) + 1]
+
+
+files = [told(call, "--data.prompt_dataset") for call in calls]
+rows = [PromptDataset(blending_datasets(name, strategy=strategy), tokenizer, strategy) for name in files]
+executor = SingleTurnAgentExecutor(told(calls[0], "--reward.remote_url"))
 
 
 def rewarded(text):
@@ -33,7 +41,7 @@ def rewarded(text):
 
 
 source = Path(importlib.util.find_spec("openrlhf.cli.train_ppo_ray").origin).read_text()
-options = set(re.findall(r"--[a-z]+\.[a-z_.]+", (folder / "openrlhf.sh").read_text()))
+options = {option for call in calls for option in call if option.startswith("--")}
 print(json.dumps({
     "ids": [[json.loads(row[2])["prompt_id"] for row in one] for one in rows],
     "prompt": rows[0][0][1],

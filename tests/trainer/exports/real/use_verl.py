@@ -1,7 +1,9 @@
-"""In verl's environment: its command reads our configuration, its data set class our rows, its loader our reward."""
+"""In verl's environment, as a worker that knows nothing of the driver's: the configuration that reached it, our rows in
+verl's data set class, and our reward in its loader."""
 
 import json
-import subprocess
+import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -11,15 +13,15 @@ from verl.trainer.ppo.reward import get_custom_reward_fn
 from verl.trainer.ppo.utils import create_rl_sampler
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
-folder, model, cache = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-command = [
-    sys.executable, "-m", "verl.trainer.main_ppo", "--config-dir", str(folder), "--config-name", "preppo_verl",
-    f"preppo.folder={folder}", f"actor_rollout_ref.model.path={model}", "--cfg", "job", "--resolve",
-]  # fmt: skip
-shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-config = OmegaConf.create(shown[shown.index("\nactor_rollout_ref:") :])
-data = OmegaConf.merge(config.data, {"cache_dir": cache, "filter_overlong_prompts_workers": 1})
-sets = [RLHFDataset([name], AutoTokenizer.from_pretrained(model), data) for name in (data.train_files, data.val_files)]
+pickled, cache = Path(sys.argv[1]), sys.argv[2]
+assert not [name for name in os.environ if name.startswith("PREPPO_")]
+config = pickle.loads(pickled.read_bytes())
+OmegaConf.resolve(config)  # as verl's task runner does first
+tokenizer = AutoTokenizer.from_pretrained(config.actor_rollout_ref.model.path)
+data = OmegaConf.create(
+    OmegaConf.to_container(config.data) | {"cache_dir": cache, "filter_overlong_prompts_workers": 1}
+)
+sets = [RLHFDataset([name], tokenizer, data) for name in (data.train_files, data.val_files)]
 rows = [sets[0][index] for index in create_rl_sampler(data, sets[0])]
 reward = get_custom_reward_fn(config)
 
@@ -39,4 +41,5 @@ print(json.dumps({
     "prompt": rows[0]["raw_prompt"],
     "right": rewarded(rows[0], "#### 4"),
     "wrong": rewarded(rows[0], "#### 5"),
+    "settings": dict(config.reward.custom_reward_function.reward_kwargs),
 }))  # fmt: skip
