@@ -36,9 +36,16 @@ def names(laid):
     return [f"{chr(int(x[:2], 16))}{int(x[2:15], 16)}" for x in laid["prompt_id"]]
 
 
-def test_the_default_is_code_then_code_and_mathematics_then_everything():
+PRIORITY = [
+    PhaseSettings(name="code", domains={"code": 1.0}, share=0.1),
+    PhaseSettings(name="code_math", domains={"code": 1.0, "math": 1.0}, share=0.2),
+    PhaseSettings(name="mixture"),
+]
+
+
+def test_priority_is_code_then_code_and_mathematics_then_everything():
     prompts = selected(code=30, math=50, logic=20)
-    laid, flags = curriculum(prompts, CurriculumSettings(), "main")
+    laid, flags = curriculum(prompts, CurriculumSettings(phases=PRIORITY), "main")
     conform(CURRICULUM, laid)
     conform(DECISIONS, flags)
     assert flags.is_empty()

@@ -69,7 +69,7 @@ def chosen(candidates, options=SETTINGS, **arm):
 def test_the_hardest_tenth_of_each_group():
     rows = [candidate(i, i % 17) for i in range(40)]
     rows += [candidate(100 + i, 1 + i % 16, domain="code") for i in range(20)]
-    got = select(frame(*rows), ArmSettings(max_all_zero_share=1.0), SETTINGS)
+    got = select(frame(*rows), ArmSettings(fraction=0.1, max_all_zero_share=1.0), SETTINGS)
     picked = got.filter("selected")
     # math: three prompts have mean 0 (0, 17, 34), then 1 and 18 and 35 with 1/16; ties by id. code: 100, 116 have 1/16
     assert reasons(picked) == dict.fromkeys([0, 17, 34, 1, 100, 116], "pre_ppo")
@@ -88,7 +88,7 @@ def test_ties_go_to_the_higher_variance_then_to_the_lower_id():
 
 def test_reward_sources_are_ranked_apart():
     rows = [candidate(i, 2) for i in range(10)] + [candidate(20 + i, 15, source="genrm_best_of_n") for i in range(10)]
-    assert chosen(frame(*rows)) == {0, 20}
+    assert chosen(frame(*rows), fraction=0.1) == {0, 20}
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_an_arm_may_leave_out_the_original_pool_and_keep_suspects():
 
 def test_all_zero_prompts_fill_no_more_than_their_share():
     rows = [candidate(i, 0) for i in range(10)] + [candidate(10 + i, 1 + i % 16) for i in range(30)]
-    got = reasons(select(frame(*rows), ArmSettings(), SETTINGS))
+    got = reasons(select(frame(*rows), ArmSettings(fraction=0.1), SETTINGS))
     assert [i for i, r in got.items() if r == "pre_ppo"] == [0, 1, 10, 26]
     assert [i for i, r in got.items() if r == "guard_all_zero"] == [2, 3]
     assert got[4] == "above_cut"
@@ -145,7 +145,8 @@ def test_where_nothing_replaces_them_the_arm_is_smaller():
 def test_floors_and_ceilings():
     rows = [candidate(i, 1 + i % 16) for i in range(50)]
     rows += [candidate(100 + i, 1 + i % 16, domain="code") for i in range(20)]
-    got = reasons(select(frame(*rows), ArmSettings(floors={"code": 4}, ceilings={"math": 3}), SETTINGS))
+    arm = ArmSettings(fraction=0.1, floors={"code": 4}, ceilings={"math": 3})
+    got = reasons(select(frame(*rows), arm, SETTINGS))
     assert [i for i, r in got.items() if r == "pre_ppo"] == [0, 16, 32, 100, 116]
     assert [i for i, r in got.items() if r == "ceiling"] == [1, 48]
     assert [i for i, r in got.items() if r == "floor"] == [101, 117]
@@ -379,7 +380,7 @@ def test_every_prompt_has_a_decision_that_can_be_read():
         candidate(102, pool="original"),
     ]
     candidates = pl.DataFrame(rows, schema=CANDIDATE | {"contaminated_by": pl.String})
-    arm = ArmSettings(name="hard")
+    arm = ArmSettings(name="hard", fraction=0.1)
     selection = select(candidates, arm, SETTINGS)
     got = selection_decisions(selection, arm, "f" * 32, candidates=candidates)
     conform(DECISIONS, got)
