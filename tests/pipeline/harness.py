@@ -188,6 +188,7 @@ def small_corpus(folder: Path, *, maths: int = 48, sums: int = 6, samples: int =
             "evaluation_sets": [{"name": "exam", "source": "exam"}],
         },
         "selection": {
+            "rule": "pre_ppo",
             "fraction": 0.3,
             "arms": [
                 {"name": "learnability", "rule": "learnability", "fraction": 0.3},

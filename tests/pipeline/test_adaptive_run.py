@@ -69,7 +69,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Held:
     made = Held(tmp_path, monkeypatch)
     made.engine = Skilled()
     made.policy |= {"samples": SAMPLES, "chunk_prompts": 1}
-    made.selection = {"fraction": 0.25, "drop_suspect_golds": False, "max_all_zero_share": 1.0}
+    made.selection = {"rule": "pre_ppo", "fraction": 0.25, "drop_suspect_golds": False, "max_all_zero_share": 1.0}
     made.adaptive = {"arm": "main", "budget_share": 0.3}
     made.add("first", [f"What is the sum {i} of this list?" for i in range(PROMPTS)])
     exam = [{"q": f"From the exam, question {i}: how much?", "a": "3"} for i in range(EVALS)]

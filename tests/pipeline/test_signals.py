@@ -37,7 +37,7 @@ def corpus(home: Path) -> harness.Corpus:
         "policy": {"engine": "recorded"},
         "ingest": {"heldout_share": 0.0, "near_duplicate_threshold": 1.0},
         "engine": {"workers": 1},
-        "selection": {"fraction": 0.5, "max_all_zero_share": 1.0, "drop_suspect_golds": False},
+        "selection": {"rule": "pre_ppo", "fraction": 0.5, "max_all_zero_share": 1.0, "drop_suspect_golds": False},
     }
     corpus.write_settings()
     return corpus

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from fractions import Fraction
+from functools import partial
 
 import polars as pl
 import pytest
@@ -19,6 +20,7 @@ from warehouse.schemas import DECISIONS, SELECTION, conform
 from warehouse.settings import ArmSettings, RewardSettings
 
 SETTINGS = RewardSettings()
+arm_of = partial(ArmSettings, rule="pre_ppo")  # where nothing else is said
 FREE = {"max_all_zero_share": 1.0, "drop_suspect_golds": False}
 
 
@@ -62,14 +64,14 @@ def reasons(selection):
 
 
 def chosen(candidates, options=SETTINGS, **arm):
-    got = select(candidates, ArmSettings(**arm), options)
+    got = select(candidates, arm_of(**arm), options)
     return {int(x, 16) for x in got.filter("selected")["prompt_id"]}
 
 
 def test_the_hardest_tenth_of_each_group():
     rows = [candidate(i, i % 17) for i in range(40)]
     rows += [candidate(100 + i, 1 + i % 16, domain="code") for i in range(20)]
-    got = select(frame(*rows), ArmSettings(fraction=0.1, max_all_zero_share=1.0), SETTINGS)
+    got = select(frame(*rows), arm_of(fraction=0.1, max_all_zero_share=1.0), SETTINGS)
     picked = got.filter("selected")
     # math: three prompts have mean 0 (0, 17, 34), then 1 and 18 and 35 with 1/16; ties by id. code: 100, 116 have 1/16
     assert reasons(picked) == dict.fromkeys([0, 17, 34, 1, 100, 116], "pre_ppo")
@@ -114,14 +116,14 @@ def test_reward_sources_are_ranked_apart():
     ],
 )
 def test_every_reason(row, reason, selected):
-    got = select(frame(row), ArmSettings(fraction=1.0), SETTINGS)
+    got = select(frame(row), arm_of(fraction=1.0), SETTINGS)
     assert got.select("reason", "selected").row(0) == (reason, selected)
     assert got.height == 1
 
 
 def test_an_arm_may_leave_out_the_original_pool_and_keep_suspects():
     rows = [candidate(1, pool="original"), candidate(2, 1, suspect_gold=True), candidate(3, 1, scored=12)]
-    arm = ArmSettings(include_original=False, drop_suspect_golds=False, fraction=1.0, min_samples=13)
+    arm = arm_of(include_original=False, drop_suspect_golds=False, fraction=1.0, min_samples=13)
     got = select(frame(*rows), arm, SETTINGS)
     assert reasons(got) == {1: "original", 2: "pre_ppo", 3: "unscored"}
     assert got["selected"].to_list() == [False, True, False]
@@ -129,7 +131,7 @@ def test_an_arm_may_leave_out_the_original_pool_and_keep_suspects():
 
 def test_all_zero_prompts_fill_no_more_than_their_share():
     rows = [candidate(i, 0) for i in range(10)] + [candidate(10 + i, 1 + i % 16) for i in range(30)]
-    got = reasons(select(frame(*rows), ArmSettings(fraction=0.1), SETTINGS))
+    got = reasons(select(frame(*rows), arm_of(fraction=0.1), SETTINGS))
     assert [i for i, r in got.items() if r == "pre_ppo"] == [0, 1, 10, 26]
     assert [i for i, r in got.items() if r == "guard_all_zero"] == [2, 3]
     assert got[4] == "above_cut"
@@ -145,7 +147,7 @@ def test_where_nothing_replaces_them_the_arm_is_smaller():
 def test_floors_and_ceilings():
     rows = [candidate(i, 1 + i % 16) for i in range(50)]
     rows += [candidate(100 + i, 1 + i % 16, domain="code") for i in range(20)]
-    arm = ArmSettings(fraction=0.1, floors={"code": 4}, ceilings={"math": 3})
+    arm = arm_of(fraction=0.1, floors={"code": 4}, ceilings={"math": 3})
     got = reasons(select(frame(*rows), arm, SETTINGS))
     assert [i for i, r in got.items() if r == "pre_ppo"] == [0, 16, 32, 100, 116]
     assert [i for i, r in got.items() if r == "ceiling"] == [1, 48]
@@ -164,7 +166,7 @@ def test_the_other_rules():
     assert chosen(frame(*rows), rule="learnability", fraction=0.18) == {7, 8, 9}
     assert chosen(frame(*rows), rule="band", band=(0.2, 0.4), fraction=0.18) == {4, 5, 6}
     assert chosen(frame(*rows), rule="all", fraction=0.18) == set(range(17))
-    got = reasons(select(frame(*rows), ArmSettings(rule="band", band=(0.25, 0.5), fraction=1.0), SETTINGS))
+    got = reasons(select(frame(*rows), arm_of(rule="band", band=(0.25, 0.5), fraction=1.0), SETTINGS))
     assert {i for i, r in got.items() if r == "band"} == {4, 5, 6, 7, 8}
     assert got[3] == got[9] == "outside_band"
 
@@ -177,7 +179,7 @@ def test_rip_by_hand():
         candidate(3, 8, **rip | {"reward_min": 0.5, "reward_max": 0.9, "worst_response_chars": 500}),
         candidate(4, 8, **rip | {"reward_min": 0.5, "reward_max": 0.9, "worst_response_chars": None}),
     ]
-    got = select(frame(*rows), ArmSettings(rule="rip", fraction=0.25), SETTINGS)
+    got = select(frame(*rows), arm_of(rule="rip", fraction=0.25), SETTINGS)
     assert reasons(got) == {1: "rip", 2: "above_cut", 3: "above_cut", 4: "not_applicable"}
     assert got["score"].to_list() == pytest.approx([1 / 6, 5 / 6, 3 / 6, None])
 
@@ -185,17 +187,17 @@ def test_rip_by_hand():
 def test_a_rule_without_its_columns_says_so():
     rows = frame(candidate(1, 2)).drop("worst_response_chars")
     with pytest.raises(ValueError, match=r"rule 'rip' needs the columns \['worst_response_chars'\]"):
-        select(rows, ArmSettings(rule="rip"), SETTINGS)
-    assert select(rows, ArmSettings(fraction=1.0), SETTINGS)["selected"].all()
+        select(rows, arm_of(rule="rip"), SETTINGS)
+    assert select(rows, arm_of(fraction=1.0), SETTINGS)["selected"].all()
 
 
 def test_a_candidate_listed_twice_is_refused():
     with pytest.raises(ValueError, match=r"1 candidates are listed more than once, the first is prompt 0{31}1"):
-        select(frame(candidate(1, 2), candidate(1, 3)), ArmSettings(), SETTINGS)
+        select(frame(candidate(1, 2), candidate(1, 3)), arm_of(), SETTINGS)
 
 
 def test_no_candidates_no_selection():
-    assert select(frame(), ArmSettings(), SETTINGS).height == 0
+    assert select(frame(), arm_of(), SETTINGS).height == 0
 
 
 # Draws and shares
@@ -318,7 +320,7 @@ def test_pre_ppo_against_plain_python(candidates, fraction, max_zero):
 @given(corpora(), st.sampled_from(sorted(RULES)), FRACTIONS, st.integers(0, 9))
 @settings(max_examples=60, deadline=None)
 def test_the_order_of_candidates_changes_no_byte(candidates, rule, fraction, seed):
-    arm = ArmSettings(rule=rule, fraction=fraction, floors={"code": 3}, ceilings={"math": 2})
+    arm = arm_of(rule=rule, fraction=fraction, floors={"code": 3}, ceilings={"math": 2})
     first = select(candidates, arm, SETTINGS)
     second = select(candidates.sample(fraction=1, shuffle=True, seed=seed).lazy(), arm, SETTINGS)
     assert parquet(first) == parquet(second)
@@ -340,7 +342,7 @@ def test_arms_are_of_equal_size(candidates, fraction):
 @given(corpora(), st.sampled_from(sorted(set(RULES) - {"all"})), FRACTIONS, SHARES)
 @settings(max_examples=60, deadline=None)
 def test_the_share_of_all_zero_prompts_holds(candidates, rule, fraction, share):
-    arm = ArmSettings(rule=rule, fraction=fraction, max_all_zero_share=share, include_original=False)
+    arm = arm_of(rule=rule, fraction=fraction, max_all_zero_share=share, include_original=False)
     got = select(candidates, arm, SETTINGS).filter("selected").join(candidates, on="prompt_id")
     assert (got["reward_max"] == 0).sum() <= Fraction(str(share)) * got.height
 
@@ -348,7 +350,7 @@ def test_the_share_of_all_zero_prompts_holds(candidates, rule, fraction, share):
 @given(corpora(), st.sampled_from(["pre_ppo", "variance", "random"]), st.integers(0, 30), st.integers(0, 30))
 @settings(max_examples=60, deadline=None)
 def test_floors_and_ceilings_hold(candidates, rule, floor, ceiling):
-    arm = ArmSettings(rule=rule, floors={"code": floor}, ceilings={"math": ceiling}, include_original=False, **FREE)
+    arm = arm_of(rule=rule, floors={"code": floor}, ceilings={"math": ceiling}, include_original=False, **FREE)
     got = select(candidates, arm, SETTINGS)
     by_domain = got.join(candidates.select("prompt_id", "domain"), on="prompt_id")
     ranked = by_domain.filter(pl.col.group.is_not_null())
@@ -380,7 +382,7 @@ def test_every_prompt_has_a_decision_that_can_be_read():
         candidate(102, pool="original"),
     ]
     candidates = pl.DataFrame(rows, schema=CANDIDATE | {"contaminated_by": pl.String})
-    arm = ArmSettings(name="hard", fraction=0.1)
+    arm = arm_of(name="hard", fraction=0.1)
     selection = select(candidates, arm, SETTINGS)
     got = selection_decisions(selection, arm, "f" * 32, candidates=candidates)
     conform(DECISIONS, got)
@@ -409,7 +411,7 @@ def test_every_prompt_has_a_decision_that_can_be_read():
 @given(corpora(), st.sampled_from(sorted(RULES)))
 @settings(max_examples=40, deadline=None)
 def test_decisions_agree_with_the_selection(candidates, rule):
-    arm = ArmSettings(rule=rule, floors={"code": 5}, ceilings={"math": 1})
+    arm = arm_of(rule=rule, floors={"code": 5}, ceilings={"math": 1})
     selection = select(candidates, arm, SETTINGS)
     got = selection_decisions(selection, arm, "")
     assert got["detail"].null_count() == 0
@@ -425,15 +427,13 @@ def parquet(table):
 def test_prompts_that_reward_models_are_unsure_of_are_left_out_and_a_null_passes():
     rows = [candidate(i, i, reward_model_uncertainty=u) for i, u in enumerate([0.9, 0.2, None, 0.5])]
     rows += [candidate(4, 4, source_disagreement=0.6), candidate(5, 5, source_disagreement=0.4)]
-    arm = ArmSettings(
-        fraction=1.0, max_all_zero_share=1.0, max_reward_model_uncertainty=0.5, max_source_disagreement=0.5
-    )
+    arm = arm_of(fraction=1.0, max_all_zero_share=1.0, max_reward_model_uncertainty=0.5, max_source_disagreement=0.5)
     got = select(frame(*rows), arm, SETTINGS)
     assert {i: r for i, r in reasons(got).items() if r != "pre_ppo"} == {0: "guard_uncertain", 4: "guard_disagreement"}
     assert got.filter(pl.col.reason.str.starts_with("guard_"))["selected"].any() is False
     told = dict(selection_decisions(got, arm, "").select("rule", "detail").iter_rows())
     assert "max_reward_model_uncertainty = 0.5" in told["guard_uncertain"]
-    assert set(reasons(select(frame(*rows), ArmSettings(fraction=1.0), SETTINGS)).values()) <= {
+    assert set(reasons(select(frame(*rows), arm_of(fraction=1.0), SETTINGS)).values()) <= {
         "pre_ppo", "guard_all_zero",
     }  # fmt: skip
 
@@ -442,9 +442,9 @@ def test_what_training_said_keeps_a_prompt_out_with_the_reason():
     rows = [candidate(i, i, rest=r) for i, r in enumerate([None, "rested_learnt", "rested_stuck", "retired"])]
     rows.append(candidate(4, 4, pool="original", rest="rested_learnt"))
     facts = frame(*rows).with_columns(signal_mean=pl.lit(1.0), signal_gain=0.25, still_visits=3, releases_ago=1)
-    got = select(facts, ArmSettings(fraction=1.0, max_all_zero_share=1.0), SETTINGS)
+    got = select(facts, arm_of(fraction=1.0, max_all_zero_share=1.0), SETTINGS)
     assert reasons(got) == {0: "pre_ppo", 1: "rested_learnt", 2: "rested_stuck", 3: "retired", 4: "rested_learnt"}
-    told = selection_decisions(got, ArmSettings(fraction=1.0), "", candidates=facts).sort("prompt_id")
+    told = selection_decisions(got, arm_of(fraction=1.0), "", candidates=facts).sort("prompt_id")
     assert told["outcome"].to_list() == ["keep", "drop", "drop", "drop", "drop"]
     assert "left at a mean reward of 1.0 (0.75 before), and rests since, 1 trained releases ago" in told["detail"][1]
     assert "3 visits on end gave one and the same reward" in told["detail"][3]
@@ -456,7 +456,7 @@ def test_hysteresis_keeps_what_is_near_the_cut_and_settles_at_once(means, data):
     before = data.draw(st.lists(st.booleans(), min_size=len(means), max_size=len(means)))
     share = data.draw(st.sampled_from([0.05, 0.2, 1.0]))
     zeros = data.draw(st.sampled_from([1.0, 0.5, 0.1]))
-    arm = ArmSettings(fraction=0.3, hysteresis=share, max_all_zero_share=zeros)
+    arm = arm_of(fraction=0.3, hysteresis=share, max_all_zero_share=zeros)
     plain = arm.model_copy(update={"hysteresis": 0.0})
 
     def chosen(kept, by):
