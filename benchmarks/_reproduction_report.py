@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 
+from benchmarks._reproduction_world import ARMS
 from benchmarks._reward_models import interval
+from warehouse.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +60,14 @@ _RULE = """## What follows for the defaults
 The rule, fixed before these trainings ran (an earlier run without a sandbox was known): the defaults stay Pre-PPO 10%
 with domain priority, as the paper proposes, unless another arm is above it in every world, over all held-out prompts,
 with an interval clear of zero; that two worlds agree on an arm by chance is less likely than one in a thousand, so
-{others} comparisons are borne. Of several such arms it is the one with the fewest prompts that none of them beats so.
+{others} comparisons are borne. Of several such arms it is the one that takes the smallest share of the new prompts and
+that none of them beats so. Added afterwards, as several arms of one share were left: first those whose rule can rank
+open questions, which have no pass rate; then the one with the highest mean over the worlds.
+"""
+_LIMITS = """What this does not say: a policy of a million parameters is trained on worlds of some thousand prompts, by
+group advantages with dynamic sampling, which learn nothing from a prompt that is never solved; the lowest rewards of so
+weak a policy are mostly such, of a strong one they need not be. Small arms are repeated until known by heart. Who
+trains a strong policy with a critic, as the paper does, may well want `rule = "pre_ppo"`: name both as arms, compare.
 """
 
 
@@ -66,7 +75,13 @@ def write_report(results: Path) -> str:
     """Write REPRODUCTION.md of all results that are there, and return it."""
     found = json.loads((results / "reproduce_pre_ppo.json").read_text())
     parts = [_HEAD, *(_section(name, one) for name, one in found.items())]
-    parts.append(_RULE.format(others=max(len(one["arms"]) for one in found.values()) - 1) + "\n" + verdict(found))
+    parts.append(
+        _RULE.format(others=max(len(one["arms"]) for one in found.values()) - 1)
+        + "\n"
+        + verdict(found)
+        + "\n"
+        + _LIMITS
+    )
     sources = results / "reward_sources.md"
     if sources.is_file():
         parts.append(sources.read_text().replace("](", "](results/"))
@@ -105,21 +120,28 @@ def replacement(found: dict[str, Any]) -> tuple[list[str], str]:
     arms = [a for a in SAID if all(a in one["arms"] for one in found.values())]
     better = [a for a in arms if a != THEIRS and wins(found, a, THEIRS)]
     unbeaten = [a for a in better if not any(wins(found, b, a) for b in better if b != a)]
-    size = {a: sum(one["releases"][a]["prompts"] for one in found.values()) for a in unbeaten}
-    return better, min(unbeaten, key=lambda a: size[a], default=THEIRS)
+
+    def place(arm: str) -> tuple[float, bool, float]:
+        share = ARMS.get(arm.removesuffix("_priority"), ("", 0.1))[1]  # "pre_ppo" is the main arm of a world
+        leaves_open_out = any(not one["releases"][arm]["open"] for one in found.values())
+        return share, leaves_open_out, -fmean(fmean(_gaps(one, arm, THEIRS, "last")) for one in found.values())
+
+    return better, min(unbeaten, key=place, default=THEIRS)
 
 
 def verdict(found: dict[str, Any]) -> str:
-    """Return what the rule says of the defaults, in a sentence or two."""
+    """Return what the rule says of the defaults, and what they are."""
     missing = sorted({a for one in found.values() for a in SAID if a not in one["arms"]})
     if THEIRS in missing or len(found) < len(_WORLDS):
         return "Not to be said from these trainings: the paper's arm, or a world, is missing.\n"
     better, chosen = replacement(found)
-    if not better:
-        return "No arm is above the paper's in every world: the defaults stay.\n"
-    named = ", ".join(f'"{SAID[a]}"' for a in better)
+    named = ", ".join(f'"{SAID[a]}"' for a in better) or "none"
     left = "" if not missing else f" (not trained everywhere: {', '.join(missing)})"
-    return f'Above the paper\'s in every world{left}: {named}. By the rule the default is "{SAID[chosen]}".\n'
+    one, phases = Settings().selection, ", ".join(p.name for p in Settings().curriculum.phases)
+    return (
+        f'Above the paper\'s arm in every world{left}: {named}. By the rule the default is "{SAID[chosen]}". In force: '
+        f'`selection.rule = "{one.rule}"`, `selection.fraction = {one.fraction:g}`, phases of the curriculum: {phases}.\n'
+    )
 
 
 def _gaps(found: dict[str, Any], arm: str, other: str, name: str) -> list[float]:
