@@ -75,13 +75,8 @@ def write_report(results: Path) -> str:
     """Write REPRODUCTION.md of all results that are there, and return it."""
     found = json.loads((results / "reproduce_pre_ppo.json").read_text())
     parts = [_HEAD, *(_section(name, one) for name, one in found.items())]
-    parts.append(
-        _RULE.format(others=max(len(one["arms"]) for one in found.values()) - 1)
-        + "\n"
-        + verdict(found)
-        + "\n"
-        + _LIMITS
-    )
+    others = max(len(one["arms"]) for one in found.values()) - 1
+    parts += [_RULE.format(others=others), verdict(found), _LIMITS]
     sources = results / "reward_sources.md"
     if sources.is_file():
         parts.append(sources.read_text().replace("](", "](results/"))
@@ -137,10 +132,11 @@ def verdict(found: dict[str, Any]) -> str:
     better, chosen = replacement(found)
     named = ", ".join(f'"{SAID[a]}"' for a in better) or "none"
     left = "" if not missing else f" (not trained everywhere: {', '.join(missing)})"
-    one, phases = Settings().selection, ", ".join(p.name for p in Settings().curriculum.phases)
+    now, phases = Settings().selection, ", ".join(p.name for p in Settings().curriculum.phases)
     return (
-        f'Above the paper\'s arm in every world{left}: {named}. By the rule the default is "{SAID[chosen]}". In force: '
-        f'`selection.rule = "{one.rule}"`, `selection.fraction = {one.fraction:g}`, phases of the curriculum: {phases}.\n'
+        f"Above the paper's arm in every world{left}: {named}.\n"
+        f'By the rule the default is "{SAID[chosen]}". In force: `selection.rule = "{now.rule}"`, '
+        f"`selection.fraction = {now.fraction:g}`, phases of the curriculum: {phases}.\n"
     )
 
 
