@@ -117,9 +117,8 @@ def replacement(found: dict[str, Any]) -> tuple[list[str], str]:
     unbeaten = [a for a in better if not any(wins(found, b, a) for b in better if b != a)]
 
     def place(arm: str) -> tuple[float, bool, float]:
-        share = ARMS.get(arm.removesuffix("_priority"), ("", 0.1))[1]  # "pre_ppo" is the main arm of a world
         leaves_open_out = any(not one["releases"][arm]["open"] for one in found.values())
-        return share, leaves_open_out, -fmean(fmean(_gaps(one, arm, THEIRS, "last")) for one in found.values())
+        return _share(arm), leaves_open_out, -fmean(fmean(_gaps(one, arm, THEIRS, "last")) for one in found.values())
 
     return better, min(unbeaten, key=place, default=THEIRS)
 
@@ -130,14 +129,23 @@ def verdict(found: dict[str, Any]) -> str:
     if THEIRS in missing or len(found) < len(_WORLDS):
         return "Not to be said from these trainings: the paper's arm, or a world, is missing.\n"
     better, chosen = replacement(found)
-    named = ", ".join(f'"{SAID[a]}"' for a in better) or "none"
     left = "" if not missing else f" (not trained everywhere: {', '.join(missing)})"
+    same = [a for a in SAID if a not in missing and _share(a) == _share(BASE) and a != BASE and wins(found, a, BASE)]
     now, phases = Settings().selection, ", ".join(p.name for p in Settings().curriculum.phases)
     return (
-        f"Above the paper's arm in every world{left}: {named}.\n"
+        f"Above the paper's arm in every world{left}: {_named(better)}.\n"
+        f"Above as many random prompts ({SAID[BASE]}): {_named(same)}.\n"
         f'By the rule the default is "{SAID[chosen]}". In force: `selection.rule = "{now.rule}"`, '
         f"`selection.fraction = {now.fraction:g}`, phases of the curriculum: {phases}.\n"
     )
+
+
+def _share(arm: str) -> float:
+    return ARMS.get(arm.removesuffix("_priority"), ("", 0.1))[1]  # "pre_ppo" is the main arm of a world
+
+
+def _named(arms: list[str]) -> str:
+    return ", ".join(f'"{SAID[a]}"' for a in arms) or "none"
 
 
 def _gaps(found: dict[str, Any], arm: str, other: str, name: str) -> list[float]:

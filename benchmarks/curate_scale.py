@@ -45,7 +45,7 @@ from warehouse.curation.text_spread import text_spread  # noqa: E402
 from warehouse.decisions import changes  # noqa: E402
 from warehouse.releases import ReleaseInputs, write_release  # noqa: E402
 from warehouse.schemas import REFERENCES  # noqa: E402
-from warehouse.settings import ArmSettings, CurriculumSettings, RewardSettings  # noqa: E402
+from warehouse.settings import ArmSettings, CurriculumSettings, PhaseSettings, RewardSettings  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +68,14 @@ CURATED = ("difficulty", "selection", "decisions", "curriculum")
 RELEASE = ("release-train", "release-heldout", "release-decisions")
 WRITER: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "row_group_size": 50_000}
 POLICY = "0" * 32
-ARM = ArmSettings()
+ARM = ArmSettings(rule="pre_ppo")
+CURRICULUM = CurriculumSettings(
+    phases=[
+        PhaseSettings(name="code", domains={"code": 1.0}, share=0.1),
+        PhaseSettings(name="code_math", domains={"code": 1.0, "math": 1.0}, share=0.2),
+        PhaseSettings(name="mixture"),
+    ]
+)
 REWARD = RewardSettings(text_columns=False)
 
 
@@ -182,7 +189,7 @@ def preppo(folder: Path) -> Steps:
         chosen = selection.filter("selected").select("prompt_id")
         chosen = chosen.join(candidates.select("prompt_id", "domain", "mean"), on="prompt_id")
         del candidates, selection, written, decided
-        ordered, _ = curriculum(chosen, CurriculumSettings(), ARM.name)
+        ordered, _ = curriculum(chosen, CURRICULUM, ARM.name)
         ordered.write_parquet(folder / "curriculum.parquet", **WRITER)
     del ordered
     with timed(times, "release"):

@@ -160,7 +160,7 @@ class ArmSettings(Section):
     """A named selection policy. Arms live side by side, to be compared."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = "main"
-    rule: Rule = "pre_ppo"
+    rule: Rule = "variance"  # by comparison: benchmarks/REPRODUCTION.md
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.10
     band: tuple[Share, Share] = (0.2, 0.8)
     policy: str | None = None  # name of the policy whose scores count; default: the first that scored a prompt
@@ -237,13 +237,9 @@ class PhaseSettings(Section):
 
 
 class CurriculumSettings(Section):
-    """`[curriculum]`: domain priority, as phases."""
+    """`[curriculum]`: the phases of a release, such as domain priority (arXiv 2503.22230); by default a single one."""
 
-    phases: Annotated[list[PhaseSettings], Field(min_length=1)] = [
-        PhaseSettings(name="code", domains={"code": 1.0}, share=0.1),
-        PhaseSettings(name="code_math", domains={"code": 1.0, "math": 1.0}, share=0.2),
-        PhaseSettings(name="mixture"),
-    ]
+    phases: Annotated[list[PhaseSettings], Field(min_length=1)] = [PhaseSettings(name="mixture")]
     order: Literal["easy_first", "hard_first", "shuffled"] = "shuffled"
     seed: int = 0
 
