@@ -179,13 +179,14 @@ def _told(gap: dict[str, float]) -> str:
 def plot(found: dict[str, Any], file: Path) -> None:
     """Draw held-out score and training reward over steps, a line an arm, the mean over seeds."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4))
-    for arm in found["arms"]:
+    colours = plt.get_cmap("tab20")  # there are more arms than a cycle of colours has
+    for number, arm in enumerate(found["arms"]):
         runs = found["runs"][arm]
         steps = [s for s, *_ in runs[0]["curve"]]
-        left.plot(
-            steps, [fmean(r["curve"][i][2] for r in runs) for i in range(len(steps))], marker="o", label=SAID[arm]
-        )
-        right.plot([fmean(r["reward"][i] for r in runs) for i in range(len(runs[0]["reward"]))], label=SAID[arm])
+        means = [fmean(r["curve"][i][2] for r in runs) for i in range(len(steps))]
+        left.plot(steps, means, marker="o", label=SAID[arm], color=colours(number))
+        rewards = [fmean(r["reward"][i] for r in runs) for i in range(len(runs[0]["reward"]))]
+        right.plot(rewards, label=SAID[arm], color=colours(number))
     left.set(xlabel="step", ylabel="held-out score", title="Held-out prompts that can be learnt, by exact rules")
     right.set(xlabel="step", ylabel="training reward", title="What the training saw")
     right.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
