@@ -57,12 +57,14 @@ _WORLDS = {
 
 _RULE = """## What follows for the defaults
 
-The rule, fixed before these trainings ran (an earlier run without a sandbox was known): the defaults stay Pre-PPO 10%
-with domain priority, as the paper proposes, unless another arm is above it in every world, over all held-out prompts,
-with an interval clear of zero; that two worlds agree on an arm by chance is less likely than one in a thousand, so
-{others} comparisons are borne. Of several such arms it is the one that takes the smallest share of the new prompts and
-that none of them beats so. Added afterwards, as several arms of one share were left: first those whose rule can rank
-open questions, which have no pass rate; then the one with the highest mean over the worlds.
+The rule, fixed before any of these trainings was looked at (an earlier run without a sandbox was known): the
+defaults stay Pre-PPO 10% with domain priority, as the paper proposes, unless another arm is above it in every
+world, over all held-out prompts, with an interval clear of zero; that two worlds agree on an arm by chance is
+less likely than one in a thousand, so {others} comparisons are borne. Of several such arms it is the one with
+the fewest prompts that none of them beats so. Changed afterwards: arms of one share count as equally small, for
+learnability 10% has fewer prompts than variance 10% only because it leaves open questions out, which have no
+pass rate. Of equally small arms, those come first that can rank open questions, then the one with the highest
+mean over the worlds.
 """
 _LIMITS = """What this does not say: a policy of a million parameters is trained on worlds of some thousand prompts, by
 group advantages with dynamic sampling, which learn nothing from a prompt that is never solved; the lowest rewards of so
