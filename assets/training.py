@@ -52,14 +52,14 @@ def folder_of_settings(project: Project, release: Release) -> Path:
     them: who trains from Dagster cannot name another.
     """
     folder = training_folder(project, release)
-    said = _said(project.settings)
+    named = _settings_hash(project.settings)
     about = folder / "run.json"
-    if not about.is_file() or json.loads(about.read_text(encoding="utf-8")).get("settings") == said:
+    if not about.is_file() or json.loads(about.read_text(encoding="utf-8")).get("settings") == named:
         return folder
-    return folder.with_name(f"{folder.name}-{said[:8]}")
+    return folder.with_name(f"{folder.name}-{named[:8]}")
 
 
-def _said(settings: Settings) -> str:
+def _settings_hash(settings: Settings) -> str:
     """Return the hash of all settings that a training depends on, but for how often it is saved."""
     ppo = settings.ppo.model_dump(mode="json", exclude={"checkpoint_every"})
     parts = (settings.policy, settings.judge, settings.reward_model)
@@ -134,7 +134,7 @@ def _train(
         told.prompts(prompts)
         about = {"release": release.release_id, "arm": release.arm, "ppo": ppo.model_dump()}
         about |= {"policy": settings.policy.model_dump(), "sources": sorted(reward.sources)}
-        about |= {"settings": _said(settings.model_copy(update={"ppo": ppo}))}
+        about |= {"settings": _settings_hash(settings.model_copy(update={"ppo": ppo}))}
 
         def started() -> None:
             write_atomically(folder / "run.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")

@@ -51,8 +51,7 @@ _WORLDS = {
     "other wordings of sums that may be trained on: they are learnt in every arm, while easy prompts are forgotten.",
     "mixed": "What can be learnt is tasks of four domains of which the nursery model passes about half. Held-out tasks "
     "are other tasks, and so small a model learns nothing that carries over to them: every arm loses, and this world "
-    "says which harms least. (At a sixth of the rate nothing is lost and "
-    "next to nothing gained.)",
+    "says which harms least.",
 }
 
 _RULE = """## What follows for the defaults

@@ -394,7 +394,7 @@ def _rewards(url: str, tasks: list[dict[str, Any]], responses: list[str | None],
 
 
 def _check_url(url: str) -> None:
-    """Refuse at once what no patience makes a server of."""
+    """Refuse at once what no patience makes a server of: by the rule of `verifiers.remote`, which is not here."""
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0

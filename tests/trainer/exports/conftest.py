@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
+from tests.verifiers.service_harness import running
 from trainer.exports.contract import Options
 from trainer.exports.export import export_release
+from verifiers import VerifierPool
 from warehouse.curation.identity import prompt_id
 from warehouse.release_rows import ROWS
 from warehouse.releases import Release
@@ -21,6 +23,9 @@ TALK = [("user", "Wo liegt Köln?"), ("assistant", "Am Rhein."), ("user", "And B
 OPEN = [("user", "Write a poem.")]
 TOOLS = json.dumps([{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}])
 CALLS = json.dumps({"kind": "calls", "entry_point": "f", "cases": [{"args": [2], "expected": 6}]})
+
+RIGHT = {"math": "#### 4", "code": "```python\ndef f(x):\n    return 3 * x\n```"}
+WRONG = {"math": "#### 5", "code": "```python\ndef f(x):\n    return 4 * x\n```"}
 
 
 def row(messages, phase, verifier="math", gold='"4"', **more):
@@ -76,6 +81,23 @@ def exported(small, tmp_path_factory):
         return done[name]
 
     return export
+
+
+def tasks_of(exported):
+    """Return a task of maths, and one of code."""
+    lines = (exported("jsonl") / "train.jsonl").read_text().splitlines()
+    return [json.loads(line)["task"] for line in lines[:2]]
+
+
+@pytest.fixture(params=["in process", "over http"])
+def way(request, monkeypatch, reward_of):  # which forgets the URL
+    """Return how rewards are made, with a server of one worker where it is over HTTP."""
+    if request.param == "in process":
+        yield request.param
+        return
+    with VerifierPool(1) as pool, running(pool) as (url, _, _):
+        monkeypatch.setenv("PREPPO_REWARD_URL", url)
+        yield request.param
 
 
 @pytest.fixture

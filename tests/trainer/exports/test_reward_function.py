@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainer.exports.conftest import CODE, MATHS, UNSCORED, release, rows
+from tests.trainer.exports.conftest import CODE, MATHS, RIGHT, UNSCORED, WRONG, release, rows, tasks_of
 from tests.verifiers.service_harness import FaultyServer, http, running
 from trainer.exports.contract import Options
 from trainer.exports.export import export_release
@@ -24,24 +24,6 @@ from trainer.exports.preppo_reward import _after
 from verifiers import VerifierPool
 from warehouse.curation.identity import prompt_id
 from warehouse.signal_lines import read_signals
-
-RIGHT = {"math": "#### 4", "code": "```python\ndef f(x):\n    return 3 * x\n```"}
-WRONG = {"math": "#### 5", "code": "```python\ndef f(x):\n    return 4 * x\n```"}
-
-
-def tasks_of(exported):
-    lines = [json.loads(line) for line in (exported("jsonl") / "train.jsonl").read_text().splitlines()]
-    return [line["task"] for line in lines[:2]]
-
-
-@pytest.fixture(params=["in process", "over http"])
-def way(request, monkeypatch, reward_of):
-    if request.param == "in process":
-        yield request.param
-        return
-    with VerifierPool(1) as pool, running(pool) as (url, _, _):
-        monkeypatch.setenv("PREPPO_REWARD_URL", url)
-        yield request.param
 
 
 def test_right_and_wrong(way, exported, reward_of):

@@ -5,46 +5,35 @@ import shutil
 
 import pytest
 
-from tests.trainer.exports.conftest import CALLS
+from tests.trainer.exports.conftest import CALLS, RIGHT, tasks_of
 from tests.verifiers.service_harness import FaultyServer, http, running
 from verifiers import Task, VerifierPool
 from verifiers.code_limits import Limits
 from verifiers.code_programs import run_programs
 from verifiers.remote import RemoteVerifier
 
-CODE = "```python\ndef f(x):\n    return 3 * x\n```"
 
-
-def tasks_of(exported):
-    """Return a task of maths, and one of code."""
-    lines = (exported("jsonl") / "train.jsonl").read_text().splitlines()
-    return [json.loads(line)["task"] for line in lines[:2]]
-
-
-@pytest.fixture(params=["in process", "over http"])
-def without_sandbox(request, monkeypatch, tmp_path, reward_of):  # which forgets the URL
+@pytest.fixture
+def without_sandbox(monkeypatch, tmp_path):
     """Take bubblewrap away from workers that start from now on."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    if request.param == "in process":
-        yield request.param
-        return
-    with VerifierPool(1) as pool, running(pool) as (url, _, _):
-        monkeypatch.setenv("PREPPO_REWARD_URL", url)
-        yield request.param
 
 
-def test_code_without_a_sandbox_ends_the_training(without_sandbox, exported, reward_of):
+def test_code_without_a_sandbox_ends_the_training(without_sandbox, way, exported, reward_of):
     """Or every response that holds code would get the fixed value, and nobody would know."""
     module = reward_of.load(exported("jsonl"))
     maths, code = tasks_of(exported)
-    assert [one.reward for one in module.score([maths, code], ["#### 4", CODE], ["stop", "length"])] == [1.0, None]
+    assert [one.reward for one in module.score([maths, code], ["#### 4", RIGHT["code"]], ["stop", "length"])] == [
+        1.0,
+        None,
+    ]
     with pytest.raises(module.RewardError, match=r"the verifier code cannot decide .*: refused: .*bubblewrap") as told:
-        module.score([maths, code], ["#### 4", CODE])
-    assert ("set PREPPO_REWARD_URL" in str(told.value)) == (without_sandbox == "in process")
+        module.score([maths, code], right)
+    assert ("set PREPPO_REWARD_URL" in str(told.value)) == (way == "in process")
     parts = [{"verifier": "math", "ground_truth": "4"}, {"verifier": "code", "ground_truth": json.loads(CALLS)}]
     both = json.dumps({**json.loads(code), "verifier": "all", "ground_truth": json.dumps(parts)})
     with pytest.raises(module.RewardError, match=r"the verifier all cannot decide .*: code: refused: .*bubblewrap"):
-        module.score([both], ["#### 4\n" + CODE])
+        module.score([both], ["#### 4\n" + RIGHT["code"]])
 
 
 def verdicts_of(module, told):
