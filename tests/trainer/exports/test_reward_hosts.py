@@ -23,10 +23,8 @@ def test_code_without_a_sandbox_ends_the_training(without_sandbox, way, exported
     """Or every response that holds code would get the fixed value, and nobody would know."""
     module = reward_of.load(exported("jsonl"))
     maths, code = tasks_of(exported)
-    assert [one.reward for one in module.score([maths, code], ["#### 4", RIGHT["code"]], ["stop", "length"])] == [
-        1.0,
-        None,
-    ]
+    right = [RIGHT["math"], RIGHT["code"]]
+    assert [one.reward for one in module.score([maths, code], right, ["stop", "length"])] == [1.0, None]
     with pytest.raises(module.RewardError, match=r"the verifier code cannot decide .*: refused: .*bubblewrap") as told:
         module.score([maths, code], right)
     assert ("set PREPPO_REWARD_URL" in str(told.value)) == (way == "in process")
