@@ -61,4 +61,5 @@ class Drawing:
     def close(self) -> None:
         """End the engine that was started, and take away the weights that were written for it."""
         self.changed()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._machine is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)

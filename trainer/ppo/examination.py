@@ -8,13 +8,13 @@ from trainer.ppo.checkpoint import State, save_policy
 from trainer.ppo.evaluate import evaluate
 from trainer.ppo.record import HELDOUT, METRICS, Record
 
-COMPARABLE = 0.05  # of the responses: where so many fewer could be decided, a score is no better for being higher
-
 if TYPE_CHECKING:
     from trainer.ppo.models import Models
     from trainer.ppo.rollouts import Sampler
     from trainer.ppo.training import Told, Training
     from verifiers.hybrid import HybridReward
+
+COMPARABLE = 0.05  # of the responses: where so many fewer could be decided, a score is no better for being higher
 
 
 class Examination:

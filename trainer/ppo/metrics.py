@@ -6,11 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.ppo.update import kl_estimate
 
-_OF_TOKENS = {
-    "score", "non_score_reward", "kl", "kl_k3", "entropy", "policy_loss", "clip_fraction", "update_kl",
-    "ratio_variance", "advantage_spread", "value_loss", "value_clip_fraction", "explained_variance",
-}  # fmt: skip
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,6 +13,11 @@ if TYPE_CHECKING:
     from trainer.ppo.learner import Told
     from trainer.ppo.rollouts import Response
     from warehouse.settings import PpoSettings
+
+_OF_TOKENS = {
+    "score", "non_score_reward", "kl", "kl_k3", "entropy", "policy_loss", "clip_fraction", "update_kl",
+    "ratio_variance", "advantage_spread", "value_loss", "value_clip_fraction", "explained_variance",
+}  # fmt: skip
 
 
 def step_metrics(
